@@ -31,7 +31,8 @@ type Collector interface {
 	// ForgetObject is the second half, after the bytes are deleted.
 	ForgetObject(ctx context.Context, k blob.Key) error
 	// PurgeDeleted removes the content of repositories, registries and tenants
-	// that are being deleted, and continues with deletions of referrers.
+	// that are being deleted, and continues with deletions of referrers and purges of
+	// digests.
 	PurgeDeleted(ctx context.Context, limit int) (int, error)
 	// CondemnUnknown records a stored object without a row as condemned. It ignores a
 	// key that has a row by now. The reconciler calls it.

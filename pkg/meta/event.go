@@ -37,6 +37,15 @@ const (
 	BlobRecovered = "blob.recover"
 )
 
+// The verbs of events of a purge: of the purge, and of each manifest that it ends.
+const (
+	DigestPurged   = "digest.purge"
+	ManifestPurged = "manifest.purge"
+)
+
+// DigestTarget is the target of events of a digest in all repositories of a tenant.
+func DigestTarget(d oci.Digest) string { return "digests/" + d.String() }
+
 // BlobTarget is the target of events of a blob in all repositories of a tenant.
 func BlobTarget(d oci.Digest) string { return "blobs/" + d.String() }
 

@@ -44,6 +44,7 @@ type Store interface {
 	CacheTrimmer
 	Checker
 	Scrubs
+	Purges
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error

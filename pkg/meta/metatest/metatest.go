@@ -99,6 +99,7 @@ func Run(t *testing.T, open Open) {
 		{"DeletedRepositories", testDeletedRepositories},
 		{"DeletedRepositoryQuota", testDeletedRepositoryQuota},
 		{"DeletedRepositoryRaces", testDeletedRepositoryRaces},
+		{"DigestPurge", testDigestPurge},
 		{"Tags", testTags},
 		{"TagHistory", testTagHistory},
 		{"TagUndelete", testTagUndelete},

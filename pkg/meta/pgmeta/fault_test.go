@@ -254,6 +254,18 @@ func TestR23_AnswersLostAtEveryMessage(t *testing.T) {
 				return s.DeleteManifest(ctx, meta.ManifestDelete{Repo: r, Digest: d, By: by, Referrers: true})
 			}
 		},
+		"digest.purge": func(r meta.Repo) func() error {
+			pushBlob(t, direct, r, r.Name)
+			putImage(t, direct, r, r.Name, "v1")
+			p := meta.DigestPurge{Tenant: r.Tenant, Digest: oci.DigestOf(oci.SHA256, []byte(r.Name)), Force: true, By: cause()}
+			return func() error {
+				state, err := s.PurgeDigest(ctx, p)
+				if err == nil && (state.Present || state.Running || state.Objects != 1) {
+					err = fmt.Errorf("purged: %+v", state)
+				}
+				return err
+			}
+		},
 		"tag.delete": func(r meta.Repo) func() error {
 			pushBlob(t, direct, r, "config")
 			putImage(t, direct, r, "config", "v1")
@@ -268,7 +280,7 @@ func TestR23_AnswersLostAtEveryMessage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			logs := 1
-			if name == "tenant.create" { // the tenant's log, and the operators'
+			if name == "tenant.create" || name == "digest.purge" { // the tenant's log, and the operators'; and the manifest
 				logs = 2
 			}
 			for _, deliver := range []bool{false, true} {

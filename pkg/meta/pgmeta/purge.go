@@ -53,6 +53,9 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	if work, err := s.continueDeletion(ctx); err != nil || work > 0 {
 		return work, err
 	}
+	if work, err := s.ContinuePurge(ctx, s.purgeSteps()); err != nil || work > 0 {
+		return work, err
+	}
 	if work, err := s.endCrowded(ctx); err != nil || work > 0 {
 		return work, err
 	}

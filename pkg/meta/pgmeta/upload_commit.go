@@ -156,7 +156,8 @@ func (c *committing) lock() error {
 const pointBlob = `UPDATE blobs SET incarnation = $3, suspect = false WHERE tenant_id = $1 AND digest = $2`
 
 const condemnLive = `
-UPDATE objects SET state = 'D', delete_after = berth_now() + $3::interval, cached = $4 WHERE tenant_id = $1 AND incarnation = $2 AND state = 'L'`
+UPDATE objects SET state = 'D', delete_after = berth_now() + $3::interval, cached = $4, digest = $5
+ WHERE tenant_id = $1 AND incarnation = $2 AND state = 'L'`
 
 // A trigger charges the row.
 const chargeUsage = `UPDATE usage SET used = used + $2 WHERE tenant_id = $1`
@@ -170,11 +171,11 @@ func (c *committing) settle(heal bool) uuid.UUID {
 	case c.suspect || heal:
 		// The pushed object replaces a missing or wrong one.
 		c.queue(pointBlob, t, c.digest.Bytes(), pgUUID(c.incarnation))
-		c.queue(condemnLive, t, pgUUID(present), life.DeleteDelay, false)
+		c.queue(condemnLive, t, pgUUID(present), life.DeleteDelay, false, c.digest.Bytes())
 		present = c.incarnation
 	default:
 		// This object was never visible, so it is deleted like a staged one.
-		c.queue(condemnLive, t, pgUUID(c.incarnation), life.StagedDelay, c.repo.cached)
+		c.queue(condemnLive, t, pgUUID(c.incarnation), life.StagedDelay, c.repo.cached, c.digest.Bytes())
 	}
 	c.condemnStaged(t, life, c.tail)
 	c.queue(linkBlob, t, c.repo.id, c.digest.Bytes(), life.Grace)

@@ -130,7 +130,7 @@ func (t *tx) drop(l link, life meta.Lifetimes) error {
 	if !hosted {
 		delay = life.Evicted
 	}
-	if err := t.condemnLive(l.tenant, incarnation, t.after(delay), !hosted); err != nil {
+	if err := t.condemnLive(l.tenant, l.digest, incarnation, t.after(delay), !hosted); err != nil {
 		return err
 	}
 	_, err = t.exec(dischargeUsage, l.tenant, size)

@@ -151,6 +151,9 @@ func (t *tx) removeParts(r removal, life meta.Lifetimes) (int64, error) {
 	if err != nil || len(some) == 0 {
 		return 0, err
 	}
+	if err := t.rememberSome(r, some); err != nil {
+		return 0, err
+	}
 	inTrash, err := t.trashSome(r, some)
 	if err != nil {
 		return 0, err

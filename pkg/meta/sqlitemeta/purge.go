@@ -25,6 +25,9 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	if err != nil || work > 0 {
 		return work, err
 	}
+	if work, err = s.ContinuePurge(ctx, s.purgeSteps()); err != nil || work > 0 {
+		return work, err
+	}
 	return s.endCrowded(ctx)
 }
 

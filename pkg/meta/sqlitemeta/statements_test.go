@@ -34,7 +34,7 @@ func TestStatementsPrepare(t *testing.T) {
 // wholeTables are the statements that read whole tables on purpose: fsck and
 // the weekly sweep.
 func wholeTables(name string) bool {
-	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions"
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions" || name == "unfinishedPurge"
 }
 
 // plan is EXPLAIN QUERY PLAN, a line for each step.
@@ -63,25 +63,35 @@ func plan(t *testing.T, s *Store, query string) []string {
 // walks are the statements that go through the rows of one tenant or
 // repository, and why they may.
 var walks = map[string]string{
-	"findRepository":       "counts",
-	"stagedByTenant":       "counts sessions, which are bounded",
-	"hideRepository":       "stops at the first row",
-	"insertRepository":     "looks for children of a new row",
-	"insertTenant":         "looks for children of a new row",
-	"purgeRepository":      "looks for children, which are gone",
-	"purgeDeletions":       "has a LIMIT",
-	"purgeKept":            "has a LIMIT",
-	"keepReferrer":         "reads the few deletions that are in flight",
-	"purgeTags":            "has a LIMIT",
-	"purgeTagHistory":      "has a LIMIT",
-	"purgeCacheTags":       "has a LIMIT",
-	"purgeReferences":      "has a LIMIT",
-	"purgeChildren":        "has a LIMIT",
-	"purgeManifests":       "has a LIMIT",
-	"purgeTrashedBlobs":    "has a LIMIT",
-	"purgeTrash":           "has a LIMIT",
-	"endDeletionsOf":       "reads the few deletions that are in flight",
-	"purgeAccounts":        "has a LIMIT",
+	"findRepository":    "counts",
+	"stagedByTenant":    "counts sessions, which are bounded",
+	"hideRepository":    "stops at the first row",
+	"insertRepository":  "looks for children of a new row",
+	"insertTenant":      "looks for children of a new row",
+	"purgeRepository":   "looks for children, which are gone",
+	"purgeDeletions":    "has a LIMIT",
+	"purgeKept":         "has a LIMIT",
+	"keepReferrer":      "reads the few deletions that are in flight",
+	"purgeTags":         "has a LIMIT",
+	"purgeTagHistory":   "has a LIMIT",
+	"purgeCacheTags":    "has a LIMIT",
+	"purgeReferences":   "has a LIMIT",
+	"purgeChildren":     "has a LIMIT",
+	"purgeManifests":    "has a LIMIT",
+	"purgeTrashedBlobs": "has a LIMIT",
+	"purgeTrash":        "has a LIMIT",
+	"endDeletionsOf":    "reads the few deletions that are in flight",
+	"purgeAccounts":     "has a LIMIT",
+
+	"listNaming":    "looks into each repository of a tenant, by index",
+	"nextNaming":    "looks into each repository of a tenant, by index",
+	"purgePlaces":   "looks into each repository of a tenant, and reads its trash",
+	"trashNaming":   "looks into each repository of a tenant, and reads its trash",
+	"trashLeft":     "reads the trash of a repository",
+	"historyNaming": "looks into each repository of a tenant, by index",
+	"sealedAs":      "goes through the sessions of a tenant, which are bounded",
+	"rememberSome":  "reads the few purges that are running",
+
 	"linksOf":              "has a LIMIT",
 	"openUploadsOf":        "changes them all",
 	"DeleteRepository":     "stops at the first row",
@@ -169,6 +179,13 @@ var sorting = map[string]string{
 	"selectGroupsOfSQLite": "sorts the groups of one principal",
 
 	"companionsOf":  "sorts what the four companion tags of a subject point to",
+	"listNaming":    "sorts what names one digest",
+	"nextNaming":    "sorts what names one digest",
+	"purgePlaces":   "sorts the repositories that have one digest",
+	"trashNaming":   "sorts what names one digest",
+	"historyNaming": "sorts what names one digest",
+	"condemnedOf":   "sorts the few objects of one digest",
+
 	"keepReferrer":  "reads the few deletions that are in flight",
 	"trashManifest": "sorts the tags of one manifest, at most 500",
 	"countContent":  "tells digests apart, up to a LIMIT",

@@ -152,7 +152,7 @@ func (c commit) run(repo repository) (meta.Blob, error) {
 		b.Key.Incarnation = c.incarnation
 	default:
 		// This object was never visible, so it is deleted like a staged one.
-		err = c.condemnLive(c.tenant, c.incarnation, c.after(c.life.StagedDelay), repo.cached())
+		err = c.condemnLive(c.tenant, c.digest, c.incarnation, c.after(c.life.StagedDelay), repo.cached())
 	}
 	if err != nil {
 		return b, err
@@ -176,14 +176,14 @@ func (c commit) healBlob(old uuid.UUID) error {
 	if _, err := c.exec(pointBlob, c.tenant, c.digest.Bytes(), c.incarnation[:]); err != nil {
 		return err
 	}
-	return c.condemnLive(c.tenant, old, c.after(c.life.DeleteDelay), false)
+	return c.condemnLive(c.tenant, c.digest, old, c.after(c.life.DeleteDelay), false)
 }
 
 const condemnLive = `
-UPDATE objects SET state = 'D', delete_after = ?3, cached = ?4 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'L'`
+UPDATE objects SET state = 'D', delete_after = ?3, cached = ?4, digest = ?5 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'L'`
 
-func (t *tx) condemnLive(id tenant.ID, incarnation uuid.UUID, deleteAfter int64, cached bool) error {
-	_, err := t.exec(condemnLive, id, incarnation[:], deleteAfter, cached)
+func (t *tx) condemnLive(id tenant.ID, d oci.Digest, incarnation uuid.UUID, deleteAfter int64, cached bool) error {
+	_, err := t.exec(condemnLive, id, incarnation[:], deleteAfter, cached, d.Bytes())
 	return err
 }
 
