@@ -12,8 +12,8 @@ type Role string
 
 // The roles. A member may do what access rules give it; an auditor too, and reads
 // everything in the admin API of its tenant; a reader pulls everything; a writer pulls,
-// pushes and promotes; an admin deletes and undeletes too, and may use the admin API for
-// its own tenant.
+// pushes and promotes; an admin deletes, undeletes and purges too, and may use the admin API
+// for its own tenant.
 const (
 	Member  Role = "MEMBER"
 	Auditor Role = "AUDITOR"
@@ -30,7 +30,7 @@ func (r Role) Actions() Actions {
 	case Writer:
 		return Pull | Fill | Push | Promote
 	case Admin:
-		return Pull | Fill | Push | Promote | Delete | Undelete
+		return Pull | Fill | Push | Promote | Delete | Undelete | Purge
 	default:
 		return 0
 	}
@@ -63,8 +63,8 @@ type Actions uint8
 // The actions. Tokens carry the first three, those of the Docker token protocol. Fill is to
 // pull what no registry of the chain hosts and the cache does not have yet; it counts only
 // together with Pull. The others are of the admin API: Promote is to bring in what another
-// registry of the tenant has, Undelete to bring back what was deleted, Manage to use it for
-// a repository or registry.
+// registry of the tenant has, Undelete to bring back what was deleted, Purge to end a
+// digest for good, Manage to use it for a repository or registry.
 const (
 	Pull     Actions = 1 << 0
 	Push     Actions = 1 << 1
@@ -73,6 +73,7 @@ const (
 	Promote  Actions = 1 << 4
 	Undelete Actions = 1 << 5
 	Manage   Actions = 1 << 6
+	Purge    Actions = 1 << 7
 )
 
 // All is every action of a token; "*" in a scope.
@@ -82,7 +83,7 @@ const All = Pull | Push | Delete
 var actionNames = []struct {
 	action Actions
 	name   string
-}{{Pull, "pull"}, {Push, "push"}, {Delete, "delete"}, {Fill, "fill"}, {Promote, "promote"}, {Undelete, "undelete"}, {Manage, "admin"}}
+}{{Pull, "pull"}, {Push, "push"}, {Delete, "delete"}, {Fill, "fill"}, {Promote, "promote"}, {Undelete, "undelete"}, {Manage, "admin"}, {Purge, "purge"}}
 
 // Has says whether all of want is in a.
 func (a Actions) Has(want Actions) bool { return a&want == want }

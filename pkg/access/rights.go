@@ -110,7 +110,7 @@ func (r *Rights) anonymous() Actions {
 }
 
 // leftByReadOnly is what a registry with read_only still lets callers do.
-const leftByReadOnly = Pull | Fill | Manage
+const leftByReadOnly = Pull | Fill | Manage | Purge
 
 // limit leaves what the settings of the registry let anybody do.
 func (r *Rights) limit(a Actions) Actions {

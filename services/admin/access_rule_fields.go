@@ -131,12 +131,13 @@ var actionsOfRules = []struct {
 	{pb.AccessRule_PROMOTE, access.Promote},
 	{pb.AccessRule_UNDELETE, access.Undelete},
 	{pb.AccessRule_ADMIN, access.Manage},
+	{pb.AccessRule_PURGE, access.Purge},
 }
 
-const namesOfActions = "PULL, FILL, PUSH, DELETE, PROMOTE, UNDELETE, ADMIN"
+const namesOfActions = "PULL, FILL, PUSH, DELETE, PROMOTE, UNDELETE, ADMIN, PURGE"
 
 // ofAdminAPI are the actions that only the admin API needs.
-const ofAdminAPI = access.Promote | access.Undelete | access.Manage
+const ofAdminAPI = access.Promote | access.Undelete | access.Manage | access.Purge
 
 func ruleActions(m *pb.AccessRule) (access.Actions, error) {
 	const field = fieldRule + "actions"

@@ -37,6 +37,8 @@ var matrixRows = map[string]struct {
 	"SuspendTenant":  {&pb.SuspendTenantRequest{Name: "tenants/t-{s}"}, false},
 	"ResumeTenant":   {&pb.ResumeTenantRequest{Name: "tenants/t-{s}"}, false},
 
+	"PurgeDigest": {&pb.PurgeDigestRequest{Name: "tenants/t-{s}", Digest: "sha256:" + strings.Repeat("0", 64)}, false},
+
 	"CreateRegistry":   {&pb.CreateRegistryRequest{Parent: "tenants/t-there", RegistryId: "r-{s}"}, true},
 	"GetRegistry":      {&pb.GetRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
 	"ListRegistries":   {&pb.ListRegistriesRequest{Parent: "tenants/t-{s}"}, false},

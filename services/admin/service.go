@@ -35,6 +35,7 @@ type Store interface {
 	meta.TagHistory
 	meta.Trash
 	meta.Scrubs
+	meta.Purges
 
 	// Both are those of meta.Tags.
 	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)

@@ -99,6 +99,8 @@ const (
 	// the pattern `**`, also the settings of a registry that concern no rights. It does not
 	// give the other actions, and not to `anonymous`.
 	AccessRule_ADMIN AccessRule_Action = 7
+	// To purge digests from the tenant, for good, by the admin API. Not to `anonymous`.
+	AccessRule_PURGE AccessRule_Action = 8
 )
 
 // Enum value maps for AccessRule_Action.
@@ -112,6 +114,7 @@ var (
 		5: "PROMOTE",
 		6: "UNDELETE",
 		7: "ADMIN",
+		8: "PURGE",
 	}
 	AccessRule_Action_value = map[string]int32{
 		"ACTION_UNSPECIFIED": 0,
@@ -122,6 +125,7 @@ var (
 		"PROMOTE":            5,
 		"UNDELETE":           6,
 		"ADMIN":              7,
+		"PURGE":              8,
 	}
 )
 
@@ -709,7 +713,7 @@ var File_berth_admin_v1_access_rule_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_access_rule_proto_rawDesc = "" +
 	"\n" +
-	" berth/admin/v1/access_rule.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x05\n" +
+	" berth/admin/v1/access_rule.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x06\n" +
 	"\n" +
 	"AccessRule\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
@@ -737,7 +741,7 @@ const file_berth_admin_v1_access_rule_proto_rawDesc = "" +
 	"\x06Effect\x12\x16\n" +
 	"\x12EFFECT_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05ALLOW\x10\x01\x12\b\n" +
-	"\x04DENY\x10\x02\"p\n" +
+	"\x04DENY\x10\x02\"{\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04PULL\x10\x01\x12\b\n" +
@@ -747,7 +751,8 @@ const file_berth_admin_v1_access_rule_proto_rawDesc = "" +
 	"\x06DELETE\x10\x04\x12\v\n" +
 	"\aPROMOTE\x10\x05\x12\f\n" +
 	"\bUNDELETE\x10\x06\x12\t\n" +
-	"\x05ADMIN\x10\a\"\xb9\x01\n" +
+	"\x05ADMIN\x10\a\x12\t\n" +
+	"\x05PURGE\x10\b\"\xb9\x01\n" +
 	"\x17CreateAccessRuleRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12$\n" +
 	"\x0eaccess_rule_id\x18\x02 \x01(\tR\faccessRuleId\x12;\n" +

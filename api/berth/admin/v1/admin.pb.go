@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xb1\x8a\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xb5\x8b\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -35,7 +35,8 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\fDeleteTenant\x12#.berth.admin.v1.DeleteTenantRequest\x1a\x18.berth.admin.v1.Deletion\" \xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=tenants/*}\x12}\n" +
 	"\x0eUndeleteTenant\x12%.berth.admin.v1.UndeleteTenantRequest\x1a\x16.berth.admin.v1.Tenant\",\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/{name=tenants/*}:undelete\x12z\n" +
 	"\rSuspendTenant\x12$.berth.admin.v1.SuspendTenantRequest\x1a\x16.berth.admin.v1.Tenant\"+\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=tenants/*}:suspend\x12w\n" +
-	"\fResumeTenant\x12#.berth.admin.v1.ResumeTenantRequest\x1a\x16.berth.admin.v1.Tenant\"*\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=tenants/*}:resume\x12\x8a\x01\n" +
+	"\fResumeTenant\x12#.berth.admin.v1.ResumeTenantRequest\x1a\x16.berth.admin.v1.Tenant\"*\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=tenants/*}:resume\x12\x81\x01\n" +
+	"\vPurgeDigest\x12\".berth.admin.v1.PurgeDigestRequest\x1a#.berth.admin.v1.PurgeDigestResponse\")\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=tenants/*}:purge\x12\x8a\x01\n" +
 	"\x0eCreateRegistry\x12%.berth.admin.v1.CreateRegistryRequest\x1a\x18.berth.admin.v1.Registry\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-:\bregistry\"!/v1/{parent=tenants/*}/registries\x12z\n" +
 	"\vGetRegistry\x12\".berth.admin.v1.GetRegistryRequest\x1a\x18.berth.admin.v1.Registry\"-\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02#\x12!/v1/{name=tenants/*/registries/*}\x12\x8e\x01\n" +
 	"\x0eListRegistries\x12%.berth.admin.v1.ListRegistriesRequest\x1a&.berth.admin.v1.ListRegistriesResponse\"-\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=tenants/*}/registries\x12\x93\x01\n" +
@@ -173,177 +174,179 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*UndeleteTenantRequest)(nil),               // 5: berth.admin.v1.UndeleteTenantRequest
 	(*SuspendTenantRequest)(nil),                // 6: berth.admin.v1.SuspendTenantRequest
 	(*ResumeTenantRequest)(nil),                 // 7: berth.admin.v1.ResumeTenantRequest
-	(*CreateRegistryRequest)(nil),               // 8: berth.admin.v1.CreateRegistryRequest
-	(*GetRegistryRequest)(nil),                  // 9: berth.admin.v1.GetRegistryRequest
-	(*ListRegistriesRequest)(nil),               // 10: berth.admin.v1.ListRegistriesRequest
-	(*UpdateRegistryRequest)(nil),               // 11: berth.admin.v1.UpdateRegistryRequest
-	(*DeleteRegistryRequest)(nil),               // 12: berth.admin.v1.DeleteRegistryRequest
-	(*UndeleteRegistryRequest)(nil),             // 13: berth.admin.v1.UndeleteRegistryRequest
-	(*GetRepositoryRequest)(nil),                // 14: berth.admin.v1.GetRepositoryRequest
-	(*ListRepositoriesRequest)(nil),             // 15: berth.admin.v1.ListRepositoriesRequest
-	(*DeleteRepositoryRequest)(nil),             // 16: berth.admin.v1.DeleteRepositoryRequest
-	(*UndeleteRepositoryRequest)(nil),           // 17: berth.admin.v1.UndeleteRepositoryRequest
-	(*ListTagsRequest)(nil),                     // 18: berth.admin.v1.ListTagsRequest
-	(*ListTagHistoryRequest)(nil),               // 19: berth.admin.v1.ListTagHistoryRequest
-	(*DeleteTagRequest)(nil),                    // 20: berth.admin.v1.DeleteTagRequest
-	(*UndeleteTagRequest)(nil),                  // 21: berth.admin.v1.UndeleteTagRequest
-	(*ListDeletedManifestsRequest)(nil),         // 22: berth.admin.v1.ListDeletedManifestsRequest
-	(*UndeleteManifestRequest)(nil),             // 23: berth.admin.v1.UndeleteManifestRequest
-	(*ListNameClaimsRequest)(nil),               // 24: berth.admin.v1.ListNameClaimsRequest
-	(*ReleaseNameClaimRequest)(nil),             // 25: berth.admin.v1.ReleaseNameClaimRequest
-	(*ResolveReferenceRequest)(nil),             // 26: berth.admin.v1.ResolveReferenceRequest
-	(*CreateUpstreamRequest)(nil),               // 27: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),                  // 28: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),                // 29: berth.admin.v1.ListUpstreamsRequest
-	(*UpdateUpstreamRequest)(nil),               // 30: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),               // 31: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),                // 32: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),              // 33: berth.admin.v1.RefreshUpstreamRequest
-	(*GetCachedRepositoryRequest)(nil),          // 34: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),       // 35: berth.admin.v1.ListCachedRepositoriesRequest
-	(*CreateUpstreamGroupRequest)(nil),          // 36: berth.admin.v1.CreateUpstreamGroupRequest
-	(*GetUpstreamGroupRequest)(nil),             // 37: berth.admin.v1.GetUpstreamGroupRequest
-	(*ListUpstreamGroupsRequest)(nil),           // 38: berth.admin.v1.ListUpstreamGroupsRequest
-	(*UpdateUpstreamGroupRequest)(nil),          // 39: berth.admin.v1.UpdateUpstreamGroupRequest
-	(*DeleteUpstreamGroupRequest)(nil),          // 40: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateMirrorHostRequest)(nil),             // 41: berth.admin.v1.CreateMirrorHostRequest
-	(*GetMirrorHostRequest)(nil),                // 42: berth.admin.v1.GetMirrorHostRequest
-	(*ListMirrorHostsRequest)(nil),              // 43: berth.admin.v1.ListMirrorHostsRequest
-	(*UpdateMirrorHostRequest)(nil),             // 44: berth.admin.v1.UpdateMirrorHostRequest
-	(*RotateMirrorHostRequest)(nil),             // 45: berth.admin.v1.RotateMirrorHostRequest
-	(*DeleteMirrorHostRequest)(nil),             // 46: berth.admin.v1.DeleteMirrorHostRequest
-	(*CreateDomainRequest)(nil),                 // 47: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),                    // 48: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),                  // 49: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),                 // 50: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),                 // 51: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),                 // 52: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),         // 53: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),            // 54: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),          // 55: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),         // 56: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),         // 57: berth.admin.v1.DeleteServiceAccountRequest
-	(*RevokeTokensRequest)(nil),                 // 58: berth.admin.v1.RevokeTokensRequest
-	(*ListRefreshTokensRequest)(nil),            // 59: berth.admin.v1.ListRefreshTokensRequest
-	(*DeleteRefreshTokenRequest)(nil),           // 60: berth.admin.v1.DeleteRefreshTokenRequest
-	(*CreateServiceAccountKeyRequest)(nil),      // 61: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),       // 62: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil),      // 63: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateTrustRequest)(nil),                  // 64: berth.admin.v1.CreateTrustRequest
-	(*GetTrustRequest)(nil),                     // 65: berth.admin.v1.GetTrustRequest
-	(*ListTrustsRequest)(nil),                   // 66: berth.admin.v1.ListTrustsRequest
-	(*DeleteTrustRequest)(nil),                  // 67: berth.admin.v1.DeleteTrustRequest
-	(*CreateUserRequest)(nil),                   // 68: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                      // 69: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),                    // 70: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),                   // 71: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),                   // 72: berth.admin.v1.DeleteUserRequest
-	(*ChangePasswordRequest)(nil),               // 73: berth.admin.v1.ChangePasswordRequest
-	(*CreateAccessTokenRequest)(nil),            // 74: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),             // 75: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),            // 76: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),             // 77: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),                // 78: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),              // 79: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),             // 80: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),             // 81: berth.admin.v1.DeleteAccessRuleRequest
-	(*CreateTagRuleRequest)(nil),                // 82: berth.admin.v1.CreateTagRuleRequest
-	(*GetTagRuleRequest)(nil),                   // 83: berth.admin.v1.GetTagRuleRequest
-	(*ListTagRulesRequest)(nil),                 // 84: berth.admin.v1.ListTagRulesRequest
-	(*UpdateTagRuleRequest)(nil),                // 85: berth.admin.v1.UpdateTagRuleRequest
-	(*DeleteTagRuleRequest)(nil),                // 86: berth.admin.v1.DeleteTagRuleRequest
-	(*TestAccessRequest)(nil),                   // 87: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 88: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 89: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 90: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 91: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 92: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 93: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 94: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 95: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 96: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 97: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 98: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 99: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 100: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 101: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 102: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 103: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 104: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 105: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 106: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 107: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 108: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 109: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 110: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 111: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 112: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 113: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 114: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 115: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 116: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 117: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 118: berth.admin.v1.StopScrubRequest
-	(*CreateBackupRequest)(nil),                 // 119: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 120: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 121: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 122: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 123: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 124: berth.admin.v1.Deletion
-	(*Registry)(nil),                            // 125: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),              // 126: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 127: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 128: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 129: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 130: berth.admin.v1.ListTagsResponse
-	(*ListTagHistoryResponse)(nil),              // 131: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 132: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 133: berth.admin.v1.ListDeletedManifestsResponse
-	(*ListNameClaimsResponse)(nil),              // 134: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 135: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 136: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 137: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 138: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 139: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 140: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 141: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 142: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 143: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 144: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 145: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 146: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 147: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 148: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 149: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 150: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 151: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 152: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 153: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 154: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 155: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 156: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 157: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 158: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 159: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 160: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 161: berth.admin.v1.ListTagRulesResponse
-	(*TestAccessResponse)(nil),                  // 162: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 163: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 164: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 165: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 166: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 167: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 168: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 169: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 170: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 171: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 172: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 173: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 174: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 175: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 176: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 177: berth.admin.v1.Scrub
-	(*Backup)(nil),                              // 178: berth.admin.v1.Backup
+	(*PurgeDigestRequest)(nil),                  // 8: berth.admin.v1.PurgeDigestRequest
+	(*CreateRegistryRequest)(nil),               // 9: berth.admin.v1.CreateRegistryRequest
+	(*GetRegistryRequest)(nil),                  // 10: berth.admin.v1.GetRegistryRequest
+	(*ListRegistriesRequest)(nil),               // 11: berth.admin.v1.ListRegistriesRequest
+	(*UpdateRegistryRequest)(nil),               // 12: berth.admin.v1.UpdateRegistryRequest
+	(*DeleteRegistryRequest)(nil),               // 13: berth.admin.v1.DeleteRegistryRequest
+	(*UndeleteRegistryRequest)(nil),             // 14: berth.admin.v1.UndeleteRegistryRequest
+	(*GetRepositoryRequest)(nil),                // 15: berth.admin.v1.GetRepositoryRequest
+	(*ListRepositoriesRequest)(nil),             // 16: berth.admin.v1.ListRepositoriesRequest
+	(*DeleteRepositoryRequest)(nil),             // 17: berth.admin.v1.DeleteRepositoryRequest
+	(*UndeleteRepositoryRequest)(nil),           // 18: berth.admin.v1.UndeleteRepositoryRequest
+	(*ListTagsRequest)(nil),                     // 19: berth.admin.v1.ListTagsRequest
+	(*ListTagHistoryRequest)(nil),               // 20: berth.admin.v1.ListTagHistoryRequest
+	(*DeleteTagRequest)(nil),                    // 21: berth.admin.v1.DeleteTagRequest
+	(*UndeleteTagRequest)(nil),                  // 22: berth.admin.v1.UndeleteTagRequest
+	(*ListDeletedManifestsRequest)(nil),         // 23: berth.admin.v1.ListDeletedManifestsRequest
+	(*UndeleteManifestRequest)(nil),             // 24: berth.admin.v1.UndeleteManifestRequest
+	(*ListNameClaimsRequest)(nil),               // 25: berth.admin.v1.ListNameClaimsRequest
+	(*ReleaseNameClaimRequest)(nil),             // 26: berth.admin.v1.ReleaseNameClaimRequest
+	(*ResolveReferenceRequest)(nil),             // 27: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),               // 28: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),                  // 29: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),                // 30: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),               // 31: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),               // 32: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),                // 33: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),              // 34: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),          // 35: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),       // 36: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),          // 37: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),             // 38: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),           // 39: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),          // 40: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),          // 41: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateMirrorHostRequest)(nil),             // 42: berth.admin.v1.CreateMirrorHostRequest
+	(*GetMirrorHostRequest)(nil),                // 43: berth.admin.v1.GetMirrorHostRequest
+	(*ListMirrorHostsRequest)(nil),              // 44: berth.admin.v1.ListMirrorHostsRequest
+	(*UpdateMirrorHostRequest)(nil),             // 45: berth.admin.v1.UpdateMirrorHostRequest
+	(*RotateMirrorHostRequest)(nil),             // 46: berth.admin.v1.RotateMirrorHostRequest
+	(*DeleteMirrorHostRequest)(nil),             // 47: berth.admin.v1.DeleteMirrorHostRequest
+	(*CreateDomainRequest)(nil),                 // 48: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),                    // 49: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),                  // 50: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),                 // 51: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),                 // 52: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),                 // 53: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),         // 54: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),            // 55: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),          // 56: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),         // 57: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),         // 58: berth.admin.v1.DeleteServiceAccountRequest
+	(*RevokeTokensRequest)(nil),                 // 59: berth.admin.v1.RevokeTokensRequest
+	(*ListRefreshTokensRequest)(nil),            // 60: berth.admin.v1.ListRefreshTokensRequest
+	(*DeleteRefreshTokenRequest)(nil),           // 61: berth.admin.v1.DeleteRefreshTokenRequest
+	(*CreateServiceAccountKeyRequest)(nil),      // 62: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),       // 63: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil),      // 64: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*CreateTrustRequest)(nil),                  // 65: berth.admin.v1.CreateTrustRequest
+	(*GetTrustRequest)(nil),                     // 66: berth.admin.v1.GetTrustRequest
+	(*ListTrustsRequest)(nil),                   // 67: berth.admin.v1.ListTrustsRequest
+	(*DeleteTrustRequest)(nil),                  // 68: berth.admin.v1.DeleteTrustRequest
+	(*CreateUserRequest)(nil),                   // 69: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                      // 70: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),                    // 71: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),                   // 72: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),                   // 73: berth.admin.v1.DeleteUserRequest
+	(*ChangePasswordRequest)(nil),               // 74: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),            // 75: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),             // 76: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),            // 77: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),             // 78: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),                // 79: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),              // 80: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),             // 81: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),             // 82: berth.admin.v1.DeleteAccessRuleRequest
+	(*CreateTagRuleRequest)(nil),                // 83: berth.admin.v1.CreateTagRuleRequest
+	(*GetTagRuleRequest)(nil),                   // 84: berth.admin.v1.GetTagRuleRequest
+	(*ListTagRulesRequest)(nil),                 // 85: berth.admin.v1.ListTagRulesRequest
+	(*UpdateTagRuleRequest)(nil),                // 86: berth.admin.v1.UpdateTagRuleRequest
+	(*DeleteTagRuleRequest)(nil),                // 87: berth.admin.v1.DeleteTagRuleRequest
+	(*TestAccessRequest)(nil),                   // 88: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 89: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 90: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 91: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 92: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 93: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 94: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 95: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 96: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 97: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 98: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 99: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 100: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 101: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 102: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 103: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 104: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 105: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 106: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 107: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 108: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 109: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 110: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 111: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 112: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 113: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 114: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 115: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 116: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 117: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 118: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 119: berth.admin.v1.StopScrubRequest
+	(*CreateBackupRequest)(nil),                 // 120: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 121: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 122: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 123: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 124: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 125: berth.admin.v1.Deletion
+	(*PurgeDigestResponse)(nil),                 // 126: berth.admin.v1.PurgeDigestResponse
+	(*Registry)(nil),                            // 127: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),              // 128: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 129: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 130: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 131: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 132: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryResponse)(nil),              // 133: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 134: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 135: berth.admin.v1.ListDeletedManifestsResponse
+	(*ListNameClaimsResponse)(nil),              // 136: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 137: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 138: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 139: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 140: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 141: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 142: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 143: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 144: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 145: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 146: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 147: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 148: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 149: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 150: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 151: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 152: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 153: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 154: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 155: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 156: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 157: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 158: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 159: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 160: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 161: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 162: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 163: berth.admin.v1.ListTagRulesResponse
+	(*TestAccessResponse)(nil),                  // 164: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 165: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 166: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 167: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 168: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 169: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 170: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 171: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 172: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 173: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 174: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 175: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 176: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 177: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 178: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 179: berth.admin.v1.Scrub
+	(*Backup)(nil),                              // 180: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -354,244 +357,246 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	5,   // 5: berth.admin.v1.AdminService.UndeleteTenant:input_type -> berth.admin.v1.UndeleteTenantRequest
 	6,   // 6: berth.admin.v1.AdminService.SuspendTenant:input_type -> berth.admin.v1.SuspendTenantRequest
 	7,   // 7: berth.admin.v1.AdminService.ResumeTenant:input_type -> berth.admin.v1.ResumeTenantRequest
-	8,   // 8: berth.admin.v1.AdminService.CreateRegistry:input_type -> berth.admin.v1.CreateRegistryRequest
-	9,   // 9: berth.admin.v1.AdminService.GetRegistry:input_type -> berth.admin.v1.GetRegistryRequest
-	10,  // 10: berth.admin.v1.AdminService.ListRegistries:input_type -> berth.admin.v1.ListRegistriesRequest
-	11,  // 11: berth.admin.v1.AdminService.UpdateRegistry:input_type -> berth.admin.v1.UpdateRegistryRequest
-	12,  // 12: berth.admin.v1.AdminService.DeleteRegistry:input_type -> berth.admin.v1.DeleteRegistryRequest
-	13,  // 13: berth.admin.v1.AdminService.UndeleteRegistry:input_type -> berth.admin.v1.UndeleteRegistryRequest
-	14,  // 14: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
-	15,  // 15: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
-	16,  // 16: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
-	17,  // 17: berth.admin.v1.AdminService.UndeleteRepository:input_type -> berth.admin.v1.UndeleteRepositoryRequest
-	18,  // 18: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	19,  // 19: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
-	20,  // 20: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
-	21,  // 21: berth.admin.v1.AdminService.UndeleteTag:input_type -> berth.admin.v1.UndeleteTagRequest
-	22,  // 22: berth.admin.v1.AdminService.ListDeletedManifests:input_type -> berth.admin.v1.ListDeletedManifestsRequest
-	23,  // 23: berth.admin.v1.AdminService.UndeleteManifest:input_type -> berth.admin.v1.UndeleteManifestRequest
-	24,  // 24: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
-	25,  // 25: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
-	26,  // 26: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
-	27,  // 27: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
-	28,  // 28: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
-	29,  // 29: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
-	30,  // 30: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
-	31,  // 31: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
-	32,  // 32: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
-	33,  // 33: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
-	34,  // 34: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
-	35,  // 35: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
-	36,  // 36: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
-	37,  // 37: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
-	38,  // 38: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
-	39,  // 39: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
-	40,  // 40: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	41,  // 41: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
-	42,  // 42: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
-	43,  // 43: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
-	44,  // 44: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
-	45,  // 45: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
-	46,  // 46: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
-	47,  // 47: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	48,  // 48: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	49,  // 49: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	50,  // 50: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	51,  // 51: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	52,  // 52: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	53,  // 53: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	54,  // 54: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	55,  // 55: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	56,  // 56: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	57,  // 57: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	58,  // 58: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
-	59,  // 59: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
-	60,  // 60: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
-	61,  // 61: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	62,  // 62: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	63,  // 63: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	64,  // 64: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
-	65,  // 65: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
-	66,  // 66: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
-	67,  // 67: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
-	68,  // 68: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
-	69,  // 69: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
-	70,  // 70: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
-	71,  // 71: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
-	72,  // 72: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	73,  // 73: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
-	74,  // 74: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	75,  // 75: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	76,  // 76: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	77,  // 77: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	78,  // 78: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	79,  // 79: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	80,  // 80: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	81,  // 81: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	82,  // 82: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
-	83,  // 83: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
-	84,  // 84: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
-	85,  // 85: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
-	86,  // 86: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
-	87,  // 87: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	88,  // 88: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	89,  // 89: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	90,  // 90: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	91,  // 91: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	92,  // 92: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	93,  // 93: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	94,  // 94: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	95,  // 95: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	96,  // 96: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	97,  // 97: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	98,  // 98: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	99,  // 99: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	100, // 100: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	101, // 101: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	102, // 102: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	103, // 103: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	104, // 104: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	105, // 105: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	106, // 106: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	107, // 107: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	108, // 108: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	109, // 109: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	110, // 110: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	111, // 111: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	112, // 112: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	113, // 113: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	114, // 114: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	115, // 115: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	116, // 116: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	117, // 117: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	118, // 118: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	119, // 119: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	120, // 120: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	121, // 121: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	122, // 122: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	122, // 123: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	123, // 124: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	122, // 125: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	124, // 126: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	122, // 127: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	122, // 128: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	122, // 129: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	125, // 130: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	125, // 131: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	126, // 132: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	125, // 133: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	124, // 134: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	125, // 135: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	127, // 136: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	128, // 137: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	129, // 138: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	127, // 139: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
-	130, // 140: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	131, // 141: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	129, // 142: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	132, // 143: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	133, // 144: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	129, // 145: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	134, // 146: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	129, // 147: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	135, // 148: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	136, // 149: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	136, // 150: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	137, // 151: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	136, // 152: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	129, // 153: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	129, // 154: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	138, // 155: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	139, // 156: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	140, // 157: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	141, // 158: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	141, // 159: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	142, // 160: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	141, // 161: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	129, // 162: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	143, // 163: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	143, // 164: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	144, // 165: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	143, // 166: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	143, // 167: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	129, // 168: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	145, // 169: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	145, // 170: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	146, // 171: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	145, // 172: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	129, // 173: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	145, // 174: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	147, // 175: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	147, // 176: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	148, // 177: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	147, // 178: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	129, // 179: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	129, // 180: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	149, // 181: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	129, // 182: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	150, // 183: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	151, // 184: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	129, // 185: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	152, // 186: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	152, // 187: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	153, // 188: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	129, // 189: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	154, // 190: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	154, // 191: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	155, // 192: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	154, // 193: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	129, // 194: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	129, // 195: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	156, // 196: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	157, // 197: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	129, // 198: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	158, // 199: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	158, // 200: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	159, // 201: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	158, // 202: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	129, // 203: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	160, // 204: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	160, // 205: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	161, // 206: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	160, // 207: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	129, // 208: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	162, // 209: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	163, // 210: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	163, // 211: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	164, // 212: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	163, // 213: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	129, // 214: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	165, // 215: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	165, // 216: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	166, // 217: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	166, // 218: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	165, // 219: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	129, // 220: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	167, // 221: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	159, // 222: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	168, // 223: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	129, // 224: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	169, // 225: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	169, // 226: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	170, // 227: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	171, // 228: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	171, // 229: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	172, // 230: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	171, // 231: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	129, // 232: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	173, // 233: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	174, // 234: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	129, // 235: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	175, // 236: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	176, // 237: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	177, // 238: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	177, // 239: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	177, // 240: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	178, // 241: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	178, // 242: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	129, // 243: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	122, // [122:244] is the sub-list for method output_type
-	0,   // [0:122] is the sub-list for method input_type
+	8,   // 8: berth.admin.v1.AdminService.PurgeDigest:input_type -> berth.admin.v1.PurgeDigestRequest
+	9,   // 9: berth.admin.v1.AdminService.CreateRegistry:input_type -> berth.admin.v1.CreateRegistryRequest
+	10,  // 10: berth.admin.v1.AdminService.GetRegistry:input_type -> berth.admin.v1.GetRegistryRequest
+	11,  // 11: berth.admin.v1.AdminService.ListRegistries:input_type -> berth.admin.v1.ListRegistriesRequest
+	12,  // 12: berth.admin.v1.AdminService.UpdateRegistry:input_type -> berth.admin.v1.UpdateRegistryRequest
+	13,  // 13: berth.admin.v1.AdminService.DeleteRegistry:input_type -> berth.admin.v1.DeleteRegistryRequest
+	14,  // 14: berth.admin.v1.AdminService.UndeleteRegistry:input_type -> berth.admin.v1.UndeleteRegistryRequest
+	15,  // 15: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
+	16,  // 16: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
+	17,  // 17: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
+	18,  // 18: berth.admin.v1.AdminService.UndeleteRepository:input_type -> berth.admin.v1.UndeleteRepositoryRequest
+	19,  // 19: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
+	20,  // 20: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
+	21,  // 21: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
+	22,  // 22: berth.admin.v1.AdminService.UndeleteTag:input_type -> berth.admin.v1.UndeleteTagRequest
+	23,  // 23: berth.admin.v1.AdminService.ListDeletedManifests:input_type -> berth.admin.v1.ListDeletedManifestsRequest
+	24,  // 24: berth.admin.v1.AdminService.UndeleteManifest:input_type -> berth.admin.v1.UndeleteManifestRequest
+	25,  // 25: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
+	26,  // 26: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
+	27,  // 27: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	28,  // 28: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	29,  // 29: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	30,  // 30: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	31,  // 31: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	32,  // 32: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	33,  // 33: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	34,  // 34: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	35,  // 35: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	36,  // 36: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	37,  // 37: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	38,  // 38: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	39,  // 39: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	40,  // 40: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	41,  // 41: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	42,  // 42: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
+	43,  // 43: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
+	44,  // 44: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
+	45,  // 45: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
+	46,  // 46: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
+	47,  // 47: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
+	48,  // 48: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	49,  // 49: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	50,  // 50: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	51,  // 51: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	52,  // 52: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	53,  // 53: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	54,  // 54: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	55,  // 55: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	56,  // 56: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	57,  // 57: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	58,  // 58: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	59,  // 59: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
+	60,  // 60: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
+	61,  // 61: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
+	62,  // 62: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	63,  // 63: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	64,  // 64: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	65,  // 65: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
+	66,  // 66: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
+	67,  // 67: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
+	68,  // 68: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
+	69,  // 69: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
+	70,  // 70: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
+	71,  // 71: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
+	72,  // 72: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
+	73,  // 73: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
+	74,  // 74: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
+	75,  // 75: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	76,  // 76: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	77,  // 77: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	78,  // 78: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	79,  // 79: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	80,  // 80: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	81,  // 81: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	82,  // 82: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	83,  // 83: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
+	84,  // 84: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
+	85,  // 85: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
+	86,  // 86: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
+	87,  // 87: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
+	88,  // 88: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	89,  // 89: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	90,  // 90: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	91,  // 91: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	92,  // 92: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	93,  // 93: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	94,  // 94: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	95,  // 95: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	96,  // 96: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	97,  // 97: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	98,  // 98: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	99,  // 99: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	100, // 100: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	101, // 101: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	102, // 102: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	103, // 103: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	104, // 104: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	105, // 105: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	106, // 106: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	107, // 107: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	108, // 108: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	109, // 109: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	110, // 110: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	111, // 111: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	112, // 112: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	113, // 113: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	114, // 114: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	115, // 115: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	116, // 116: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	117, // 117: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	118, // 118: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	119, // 119: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	120, // 120: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	121, // 121: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	122, // 122: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	123, // 123: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	123, // 124: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	124, // 125: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	123, // 126: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	125, // 127: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	123, // 128: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	123, // 129: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	123, // 130: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	126, // 131: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
+	127, // 132: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	127, // 133: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	128, // 134: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	127, // 135: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	125, // 136: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	127, // 137: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	129, // 138: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	130, // 139: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	131, // 140: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	129, // 141: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	132, // 142: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	133, // 143: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	131, // 144: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	134, // 145: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	135, // 146: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	131, // 147: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	136, // 148: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	131, // 149: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	137, // 150: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	138, // 151: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	138, // 152: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	139, // 153: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	138, // 154: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	131, // 155: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	131, // 156: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	140, // 157: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	141, // 158: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	142, // 159: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	143, // 160: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	143, // 161: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	144, // 162: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	143, // 163: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	131, // 164: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	145, // 165: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	145, // 166: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	146, // 167: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	145, // 168: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	145, // 169: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	131, // 170: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	147, // 171: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	147, // 172: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	148, // 173: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	147, // 174: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	131, // 175: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	147, // 176: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	149, // 177: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	149, // 178: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	150, // 179: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	149, // 180: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	131, // 181: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	131, // 182: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	151, // 183: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	131, // 184: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	152, // 185: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	153, // 186: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	131, // 187: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	154, // 188: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	154, // 189: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	155, // 190: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	131, // 191: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	156, // 192: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	156, // 193: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	157, // 194: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	156, // 195: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	131, // 196: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	131, // 197: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	158, // 198: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	159, // 199: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	131, // 200: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	160, // 201: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	160, // 202: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	161, // 203: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	160, // 204: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	131, // 205: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	162, // 206: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	162, // 207: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	163, // 208: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	162, // 209: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	131, // 210: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	164, // 211: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	165, // 212: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	165, // 213: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	166, // 214: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	165, // 215: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	131, // 216: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	167, // 217: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	167, // 218: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	168, // 219: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	168, // 220: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	167, // 221: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	131, // 222: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	169, // 223: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	161, // 224: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	170, // 225: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	131, // 226: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	171, // 227: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	171, // 228: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	172, // 229: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	173, // 230: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	173, // 231: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	174, // 232: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	173, // 233: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	131, // 234: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	175, // 235: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	176, // 236: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	131, // 237: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	177, // 238: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	178, // 239: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	179, // 240: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	179, // 241: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	179, // 242: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	180, // 243: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	180, // 244: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	131, // 245: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	123, // [123:246] is the sub-list for method output_type
+	0,   // [0:123] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -615,6 +620,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_mirror_host_proto_init()
 	file_berth_admin_v1_name_claim_proto_init()
 	file_berth_admin_v1_operator_proto_init()
+	file_berth_admin_v1_purge_proto_init()
 	file_berth_admin_v1_registry_proto_init()
 	file_berth_admin_v1_repository_proto_init()
 	file_berth_admin_v1_scrub_proto_init()

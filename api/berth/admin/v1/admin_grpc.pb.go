@@ -28,6 +28,7 @@ const (
 	AdminService_UndeleteTenant_FullMethodName               = "/berth.admin.v1.AdminService/UndeleteTenant"
 	AdminService_SuspendTenant_FullMethodName                = "/berth.admin.v1.AdminService/SuspendTenant"
 	AdminService_ResumeTenant_FullMethodName                 = "/berth.admin.v1.AdminService/ResumeTenant"
+	AdminService_PurgeDigest_FullMethodName                  = "/berth.admin.v1.AdminService/PurgeDigest"
 	AdminService_CreateRegistry_FullMethodName               = "/berth.admin.v1.AdminService/CreateRegistry"
 	AdminService_GetRegistry_FullMethodName                  = "/berth.admin.v1.AdminService/GetRegistry"
 	AdminService_ListRegistries_FullMethodName               = "/berth.admin.v1.AdminService/ListRegistries"
@@ -172,6 +173,12 @@ type AdminServiceClient interface {
 	SuspendTenant(ctx context.Context, in *SuspendTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
 	// Undoes a suspension.
 	ResumeTenant(ctx context.Context, in *ResumeTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
+	// Purges a digest, such as of a leaked secret: ends the blob or manifest in all repositories
+	// of the tenant, with the manifests that name it, their tags, their history and trash, and
+	// says when its bytes are gone; the same request tells it again. Refused with `NOT_EMPTY`
+	// while live manifests name it, unless forced. It needs the action PURGE on every repository
+	// that has the digest.
+	PurgeDigest(ctx context.Context, in *PurgeDigestRequest, opts ...grpc.CallOption) (*PurgeDigestResponse, error)
 	// Creates a registry.
 	CreateRegistry(ctx context.Context, in *CreateRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
 	// Gets a registry.
@@ -518,6 +525,16 @@ func (c *adminServiceClient) ResumeTenant(ctx context.Context, in *ResumeTenantR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Tenant)
 	err := c.cc.Invoke(ctx, AdminService_ResumeTenant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PurgeDigest(ctx context.Context, in *PurgeDigestRequest, opts ...grpc.CallOption) (*PurgeDigestResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeDigestResponse)
+	err := c.cc.Invoke(ctx, AdminService_PurgeDigest_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1692,6 +1709,12 @@ type AdminServiceServer interface {
 	SuspendTenant(context.Context, *SuspendTenantRequest) (*Tenant, error)
 	// Undoes a suspension.
 	ResumeTenant(context.Context, *ResumeTenantRequest) (*Tenant, error)
+	// Purges a digest, such as of a leaked secret: ends the blob or manifest in all repositories
+	// of the tenant, with the manifests that name it, their tags, their history and trash, and
+	// says when its bytes are gone; the same request tells it again. Refused with `NOT_EMPTY`
+	// while live manifests name it, unless forced. It needs the action PURGE on every repository
+	// that has the digest.
+	PurgeDigest(context.Context, *PurgeDigestRequest) (*PurgeDigestResponse, error)
 	// Creates a registry.
 	CreateRegistry(context.Context, *CreateRegistryRequest) (*Registry, error)
 	// Gets a registry.
@@ -1986,6 +2009,9 @@ func (UnimplementedAdminServiceServer) SuspendTenant(context.Context, *SuspendTe
 }
 func (UnimplementedAdminServiceServer) ResumeTenant(context.Context, *ResumeTenantRequest) (*Tenant, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResumeTenant not implemented")
+}
+func (UnimplementedAdminServiceServer) PurgeDigest(context.Context, *PurgeDigestRequest) (*PurgeDigestResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeDigest not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateRegistry(context.Context, *CreateRegistryRequest) (*Registry, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateRegistry not implemented")
@@ -2489,6 +2515,24 @@ func _AdminService_ResumeTenant_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ResumeTenant(ctx, req.(*ResumeTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PurgeDigest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeDigestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PurgeDigest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PurgeDigest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PurgeDigest(ctx, req.(*PurgeDigestRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -4583,6 +4627,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResumeTenant",
 			Handler:    _AdminService_ResumeTenant_Handler,
+		},
+		{
+			MethodName: "PurgeDigest",
+			Handler:    _AdminService_PurgeDigest_Handler,
 		},
 		{
 			MethodName: "CreateRegistry",
