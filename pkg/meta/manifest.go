@@ -35,6 +35,9 @@ type ManifestPut struct {
 	// there, and refuses tags that point to another manifest. UndeleteManifest sets it.
 	Undelete bool
 	Seen     int64 // of an Undelete, not 0: its one tag moves, as by TagMove
+	// Follows is, of an Undelete, the manifest that it comes back with: without that it
+	// stays in the trash (fault.ManifestUnknown).
+	Follows oci.Digest
 }
 
 // TagVerb is Verb, or its default.

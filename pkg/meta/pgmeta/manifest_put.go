@@ -281,7 +281,11 @@ func (p *putting) lockTags(made *int64) {
 // insertManifest, or a similar statement with more arguments.
 func (p *putting) lockManifests(insert string, more ...any) {
 	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
-	children := stored(slices.Collect(maps.Keys(p.children)))
+	named := slices.Collect(maps.Keys(p.children)) // and what it follows
+	if p.Follows != "" {
+		named = append(named, p.Follows)
+	}
+	children := stored(named)
 	remember := each(p.remember)
 	var subject []byte
 	annotations := map[string]string{}
@@ -309,17 +313,29 @@ func (p *putting) remember(scan scan) error {
 	if trashed {
 		p.trashed = append(p.trashed, d)
 	}
-	if expires {
+	if expires && !p.onlyFollowed(d) {
 		p.expiring = append(p.expiring, d)
 	}
 	return err
+}
+
+// follows reports whether what it follows is there.
+func (p *putting) follows() bool {
+	_, there := p.present[p.Follows]
+	return there || p.Follows == ""
+}
+
+// onlyFollowed reports whether a manifest is locked only since this one follows it.
+func (p *putting) onlyFollowed(d oci.Digest) bool {
+	_, isChild := p.children[d]
+	return d == p.Follows && !isChild
 }
 
 // decide returns the error of the put, if any.
 func (p *putting) decide() error {
 	mediaType, there := p.present[p.Manifest.Digest]
 	switch {
-	case p.Undelete && !p.restorable:
+	case p.Undelete && (!p.restorable || !p.follows()):
 		return meta.NotInTrash(p.Manifest.Digest)
 	case !there, len(p.old) < len(p.tags):
 		return sqlmeta.ErrRestart // deleted between the insert and the lock, or its registry was closed

@@ -27,6 +27,8 @@ SELECT g.name
   JOIN tags g ON g.tenant_id = ?1 AND g.repo_id = ?2 AND g.name = j.value AND g.manifest <> ?3`
 )
 
+const findFollowed = `SELECT size FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+
 // takeFromTrash is what a put decides more if it restores the manifest. The steps that
 // delete its referrers end with it.
 func (p *put) takeFromTrash(tags []string) error {
@@ -34,6 +36,10 @@ func (p *put) takeFromTrash(tags []string) error {
 		return nil
 	}
 	found, err := p.find(findTrashed, []any{p.Repo.Tenant, p.repo, p.own, p.now}, sqlmeta.ScanDigests(&p.mustHold))
+	if err == nil && found && p.Follows != "" {
+		var size int64
+		found, err = p.find(findFollowed, []any{p.Repo.Tenant, p.repo, p.Follows.Bytes()}, &size)
+	}
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (s *Records) undeleteTag(ctx context.Context, u meta.TagUndelete, put func(
 		}
 		return d, err
 	}
-	err = undelete{s, put}.manifest(ctx, meta.ManifestUndelete{Repo: r, Digest: d, Tags: []string{u.Tag}, Seen: seen, By: u.By})
+	err = undelete{Records: s, put: put}.manifest(ctx, meta.ManifestUndelete{Repo: r, Digest: d, Tags: []string{u.Tag}, Seen: seen, By: u.By})
 	if !fault.Is(err, fault.ManifestUnknown) {
 		return d, err
 	}

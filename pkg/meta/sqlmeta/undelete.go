@@ -15,7 +15,8 @@ import (
 // client can list. Referrers follow. Each put decides all that it needs again.
 type undelete struct {
 	*Records
-	put func(context.Context, meta.ManifestPut) error
+	put     func(context.Context, meta.ManifestPut) error
+	follows oci.Digest // of a referrer: its subject, which may be deleted again meanwhile
 }
 
 // UndeleteManifest is meta.Trash's, by the store's PutManifest.
@@ -23,7 +24,7 @@ func (s *Records) UndeleteManifest(ctx context.Context, u meta.ManifestUndelete,
 	if u.By.Op == uuid.Nil {
 		return ErrNoOperation
 	}
-	return undelete{s, put}.manifest(ctx, u)
+	return undelete{Records: s, put: put}.manifest(ctx, u)
 }
 
 func (s undelete) manifest(ctx context.Context, u meta.ManifestUndelete) error {
@@ -108,7 +109,7 @@ func (s undelete) putAgain(ctx context.Context, u meta.ManifestUndelete, m trash
 		return err
 	}
 	return s.put(ctx, meta.ManifestPut{
-		Repo: u.Repo, Tags: u.Tags, By: u.By, Parsed: parsed, Undelete: true, Seen: u.Seen, Provisional: provisional, Verb: meta.TagUndeleted,
+		Repo: u.Repo, Tags: u.Tags, By: u.By, Parsed: parsed, Undelete: true, Seen: u.Seen, Provisional: provisional, Verb: meta.TagUndeleted, Follows: s.follows,
 		Manifest:               meta.Manifest{Digest: u.Digest, MediaType: m.mediaType, Payload: m.payload},
 		AllowMissingReferences: true, // the trash has what it held
 	})
@@ -236,6 +237,7 @@ const referrersPage = 100
 // the trash, and can be restored by itself, or by repeating the undelete.
 func (s undelete) referrers(ctx context.Context, u meta.ManifestUndelete, op uuid.UUID) error {
 	r, after := u.Repo, []byte{0}
+	s.follows = u.Digest
 	for {
 		page, err := list(ctx, s.Records, r.Tenant, scanDigest, trashedReferrers, r.Tenant, r.Registry, r.Name, u.Digest.Bytes(), op[:], after, referrersPage)
 		if err != nil || len(page) == 0 {
