@@ -93,10 +93,6 @@ var moves = []move{
 	undeleteMove("undelete", "deleted"),
 	undeleteMove("undelete-as", "deleted", "v2"),
 	undeleteMove("undelete-index", "index-of-deleted"),
-	{name: "delete-then-undelete", calls: []call{
-		func(a *arena, s *Store) error { return a.delete(s, "v1", meta.ManifestDelete{Referrers: true}) },
-		func(a *arena, s *Store) error { return a.undelete(s, "v1") },
-	}},
 	one("mount", func(a *arena, s *Store) error {
 		_, err := s.MountBlob(contestTime, fresh(), a.source, a.app, digestOf("loose"))
 		return err
