@@ -162,3 +162,15 @@ func (p *putting) leaveTrash() {
 		p.queue(leaveTrash, p.Repo.Tenant, p.repo.id, stored(live))
 	}
 }
+
+// follows reports whether what it follows is there.
+func (p *putting) follows() bool {
+	_, there := p.present[p.Follows]
+	return there || p.Follows == ""
+}
+
+// onlyFollowed reports whether a manifest is locked only since this one follows it.
+func (p *putting) onlyFollowed(d oci.Digest) bool {
+	_, isChild := p.children[d]
+	return d == p.Follows && !isChild
+}
