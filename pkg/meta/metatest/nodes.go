@@ -50,22 +50,29 @@ func (k *keptBytes) remove(key blob.Key, play *rand.Rand) {
 	delete(k.there, key)
 }
 
+// clientsOf is how many clients each of two tenants has.
+const clientsOf = 3
+
 // RunNodes lets clients of several nodes over one database push, mount, adopt, look,
-// move tags, delete and undelete at random while all nodes collect what is due, which is so
-// after moments: the stores have the lifetimes Hasty. Each client has a repository of
-// its own, so that it knows what is in it; all share their blobs. Calls of the store
-// are counted.
+// move tags, delete, undelete and purge at random while all nodes collect what is due, which
+// is so after moments: the stores have the lifetimes Hasty. Each client has a repository of
+// its own, so that it knows what is in it; those of a tenant share their blobs and purges.
+// Calls of the store are counted.
 func RunNodes(t *testing.T, nodes []meta.Store, calls int) {
 	t.Helper()
 	w := world{Harness: Harness{Store: nodes[0]}, t: t}
-	w.tenant, w.registry = w.addTenant("acme", 0)
 	kept := &keptBytes{there: map[blob.Key]bool{}}
 	seed := dice.Seed(t)
 	var left atomic.Int64
 	left.Store(int64(calls))
-	clients := make([]*client, 2*len(nodes))
-	for i := range clients {
-		clients[i] = newClient(w, i, len(clients), nodes, kept, &left, seed)
+	var clients []*client
+	for _, slug := range []string{"acme", "other"} {
+		w.tenant, w.registry = w.addTenant(slug, 0)
+		purges := newTenantPurges()
+		for i := range clientsOf {
+			clients = append(clients, newClient(w, i, nodes, kept, &left, purges, seed))
+		}
+		t.Cleanup(func() { t.Logf("count %d purges of %s, of which %d ended all", len(purges.all), slug, purges.whole()) })
 	}
 	var janitors, all sync.WaitGroup
 	done := make(chan struct{})
@@ -92,6 +99,7 @@ func RunNodes(t *testing.T, nodes []meta.Store, calls int) {
 	close(done)
 	janitors.Wait()
 	for _, c := range clients {
+		c.follow()
 		c.compare()
 	}
 	w.consistent()

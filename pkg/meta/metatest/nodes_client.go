@@ -24,18 +24,25 @@ type client struct {
 	repo   meta.Repo
 	others []meta.Repo
 
+	purges     *tenantPurges
+	followed   int           // how many of them the client has seen
+	unfollowed []*notedPurge // of those, the ones whose end the books do not have
+
 	books
 	deleted *deletedBooks
 	unsure  map[string]bool // blobs that an undelete which failed may have left named for a while
 }
 
-func newClient(w world, i, n int, nodes []meta.Store, kept *keptBytes, left *atomic.Int64, seed uint64) *client {
+// clientContents is how many blobs all clients of a tenant share.
+const clientContents = 12
+
+func newClient(w world, i int, nodes []meta.Store, kept *keptBytes, left *atomic.Int64, purges *tenantPurges, seed uint64) *client {
 	c := &client{
 		world: w, nodes: nodes, kept: kept, left: left, repo: w.repo(fmt.Sprint("client", i)),
-		play:  rand.New(rand.NewPCG(seed, uint64(i))),
+		play: rand.New(rand.NewPCG(seed, uint64(w.tenant)<<32|uint64(i))), purges: purges,
 		books: newBooks(), unsure: map[string]bool{},
 	}
-	for other := range n {
+	for other := range clientsOf {
 		if other != i {
 			c.others = append(c.others, w.repo(fmt.Sprint("client", other)))
 		}
@@ -46,9 +53,10 @@ func newClient(w world, i, n int, nodes []meta.Store, kept *keptBytes, left *ato
 func (c *client) run() {
 	steps := []func(){
 		c.pushImage, c.pushImage, c.pushImage, c.pushIndex, c.pushAgain, c.pushAgain, c.compare,
-		c.deleteManifest, c.deleteManifest, c.undeleteManifest, c.undeleteManifest, c.deleteTag, c.deleteBlob, c.deleteRepository, c.undeleteRepository,
+		c.deleteManifest, c.deleteManifest, c.undeleteManifest, c.undeleteManifest, c.deleteTag, c.deleteBlob, c.deleteRepository, c.undeleteRepository, c.purge,
 	}
 	for c.left.Load() > 0 && !c.t.Failed() {
+		c.follow()
 		steps[c.play.IntN(len(steps))]()
 	}
 }
@@ -90,10 +98,14 @@ func (c *client) obtain(content string) (time.Time, bool) {
 		start = time.Now()
 		err = c.upload(content)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return start, true
+	case fault.KindOf(err) != fault.Internal && c.purging(d): // its session ended
+	default:
 		c.wrong("%s: %v", content, err)
 	}
-	return start, err == nil
+	return start, false
 }
 
 func (c *client) upload(content string) error {
@@ -112,9 +124,17 @@ func (c *client) upload(content string) error {
 func (c *client) pushImage() {
 	var contents []string
 	var blobs []meta.Blob
-	promised := time.Now()
 	for range 1 + c.play.IntN(3) {
-		content := fmt.Sprint("content ", c.play.IntN(12))
+		content := fmt.Sprint("content ", c.play.IntN(clientContents))
+		contents, blobs = append(contents, content), append(blobs, described(content))
+	}
+	image := modelManifest{put: c.image(nil, blobs...), contents: contents}
+	c.bring(c.reach(image), func() { c.putImage(image, fmt.Sprint("v", c.play.IntN(4))) })
+}
+
+func (c *client) putImage(image modelManifest, tag string) {
+	promised := time.Now()
+	for _, content := range image.contents {
 		since, ok := c.obtain(content)
 		if !ok {
 			return
@@ -122,25 +142,23 @@ func (c *client) pushImage() {
 		if since.Before(promised) {
 			promised = since
 		}
-		contents, blobs = append(contents, content), append(blobs, described(content))
 	}
-	image := c.image(nil, blobs...)
-	tag := fmt.Sprint("v", c.play.IntN(4))
 	c.anywhere()
-	err := c.tryPut(c.repo, image, tag)
+	err := c.tryPut(c.repo, image.put, tag)
 	switch {
 	case err == nil:
-		c.live(image.Manifest.Digest, modelManifest{put: image, contents: contents})
-		c.tags[tag] = image.Manifest.Digest
+		c.live(image)
+		c.tags[tag] = image.put.Manifest.Digest
+	case len(c.pending()) > 0 && fault.Is(err, fault.ManifestBlobUnknown): // also what only purged manifests named has ended
 	case time.Since(promised) < Hasty.Grace, !fault.Is(err, fault.ManifestBlobUnknown):
-		c.wrong("%s is refused after %s: %v", contents, time.Since(promised), err)
+		c.wrong("%s is refused after %s: %v", image.contents, time.Since(promised), err)
 	}
 }
 
 // any draws one of the manifests; the digest is empty without one.
-func (c *client) any() (oci.Digest, modelManifest) {
+func (c *client) any() (oci.Digest, clientManifest) {
 	if len(c.manifests) == 0 {
-		return "", modelManifest{}
+		return "", clientManifest{}
 	}
 	d := slices.Sorted(maps.Keys(c.manifests))[c.play.IntN(len(c.manifests))]
 	return d, c.manifests[d]
@@ -148,60 +166,88 @@ func (c *client) any() (oci.Digest, modelManifest) {
 
 func (c *client) pushIndex() {
 	if d, child := c.any(); d != "" {
-		index := c.index(child.put.Manifest)
-		c.pushed(index, "index")
-		c.live(index.Manifest.Digest, modelManifest{put: index, children: []oci.Digest{d}})
+		index := modelManifest{put: c.index(child.put.Manifest), children: []oci.Digest{d}}
+		c.bring(c.reach(index), func() { c.pushed(index, "index") })
 	}
 }
 
 // pushAgain moves a tag to a manifest that is there.
 func (c *client) pushAgain() {
 	if d, one := c.any(); d != "" {
-		c.pushed(one.put, fmt.Sprint("v", c.play.IntN(4)))
+		c.bring(one.reach, func() { c.pushed(one.modelManifest, fmt.Sprint("v", c.play.IntN(4))) })
 	}
 }
 
-// pushed puts what must not be refused.
-func (c *client) pushed(p meta.ManifestPut, tag string) {
+// pushed puts what must not be refused, unless a purge has ended what it names.
+func (c *client) pushed(one modelManifest, tag string) {
 	c.anywhere()
-	if err := c.tryPut(c.repo, p, tag); err != nil {
-		c.wrong("%s, all of which is there: %v", p.Manifest.Digest, err)
+	err := c.tryPut(c.repo, one.put, tag)
+	switch {
+	case err == nil:
+		c.live(one)
+		c.tags[tag] = one.put.Manifest.Digest
+	case fault.Is(err, fault.ManifestBlobUnknown) && c.disturbed(clientManifest{reach: c.reach(one)}):
+	default:
+		c.wrong("%s, all of which is there: %v", one.put.Manifest.Digest, err)
 	}
-	c.tags[tag] = p.Manifest.Digest
+}
+
+// parents are the indexes that name a manifest.
+func (c *client) parents(d oci.Digest) []clientManifest {
+	var parents []clientManifest
+	for _, one := range c.manifests {
+		if slices.Contains(one.children, d) {
+			parents = append(parents, one)
+		}
+	}
+	return parents
 }
 
 func (c *client) deleteManifest() {
-	d, _ := c.any()
+	d, one := c.any()
 	if d == "" {
 		return
 	}
-	named := slices.ContainsFunc(slices.Collect(maps.Values(c.manifests)), func(m modelManifest) bool { return slices.Contains(m.children, d) })
+	parents := c.parents(d)
 	c.anywhere()
 	from := time.Now()
-	if err := c.tryDelete(c.repo, d); (err != nil) != named {
-		c.wrong("%s, named by an index: %t, is deleted: %v", d, named, err)
-	}
-	if !named {
+	err := c.tryDelete(c.repo, d)
+	switch {
+	case err == nil && (len(parents) == 0 || c.disturbed(parents...)):
 		c.gone(d, from)
+	case err != nil && len(parents) > 0 && fault.Is(err, fault.UnsupportedReason):
+	case fault.Is(err, fault.ManifestUnknown) && c.disturbed(one):
+	default:
+		c.wrong("%s, named by an index: %t, is deleted: %v", d, len(parents) > 0, err)
 	}
 }
 
 func (c *client) deleteTag() {
 	tag := fmt.Sprint("v", c.play.IntN(4))
 	err := c.anywhere().DeleteTag(c.t.Context(), cause(), c.repo, tag)
-	if (err == nil) != (c.tags[tag] != "") || err != nil && fault.KindOf(err) != fault.NotFound {
+	there := c.tags[tag] != ""
+	if there && fault.KindOf(err) == fault.NotFound && c.disturbed(c.manifests[c.tags[tag]]) {
+		there = false
+	}
+	if (err == nil) != there || err != nil && fault.KindOf(err) != fault.NotFound {
 		c.wrong("%s, at %q, is deleted: %v", tag, c.tags[tag], err)
 	}
 	delete(c.tags, tag)
 }
 
 func (c *client) deleteBlob() {
-	content := fmt.Sprint("content ", c.play.IntN(12))
-	named := slices.ContainsFunc(slices.Collect(maps.Values(c.manifests)), func(m modelManifest) bool { return slices.Contains(m.contents, content) })
+	content := fmt.Sprint("content ", c.play.IntN(clientContents))
+	var naming []clientManifest
+	for _, one := range c.manifests {
+		if slices.Contains(one.contents, content) {
+			naming = append(naming, one)
+		}
+	}
 	err := c.anywhere().DeleteBlob(c.t.Context(), cause(), c.repo, digestOf(content))
+	named := slices.ContainsFunc(naming, func(one clientManifest) bool { return !c.disturbed(one) })
 	switch {
-	case c.unsure[content] && fault.Is(err, fault.UnsupportedReason):
-	case named && !fault.Is(err, fault.UnsupportedReason), !named && err != nil && fault.KindOf(err) != fault.NotFound:
+	case (c.unsure[content] || len(naming) > 0) && fault.Is(err, fault.UnsupportedReason):
+	case named, err != nil && fault.KindOf(err) != fault.NotFound:
 		c.wrong("%s, named: %t, is deleted: %v", content, named, err)
 	}
 }
@@ -213,31 +259,38 @@ func (c *client) deleteRepository() {
 	}
 	from := time.Now()
 	err := c.anywhere().DeleteRepository(c.t.Context(), cause(), c.repo)
-	if err != nil && (len(c.manifests) > 0 || fault.KindOf(err) != fault.NotFound) {
+	switch {
+	case err != nil && (c.undisturbed() > 0 || fault.KindOf(err) != fault.NotFound):
 		c.wrong("with %d manifests, is deleted: %v", len(c.manifests), err)
+	case err == nil || len(c.manifests) == 0:
+		c.repositoryGone(from)
 	}
-	c.repositoryGone(from)
 }
 
 // compare reads all that the books say is there, down to the bytes.
 func (c *client) compare() {
 	ctx := c.t.Context()
+	wrong := func(one clientManifest, format string, args ...any) {
+		if !c.disturbed(one) {
+			c.wrong(format, args...)
+		}
+	}
 	for d, one := range c.manifests {
 		m, err := c.anywhere().FindManifest(ctx, c.repo, oci.Reference{Digest: d})
 		if err != nil || string(m.Payload) != string(one.put.Manifest.Payload) {
-			c.wrong("%s is %q: %v", d, m.Payload, err)
+			wrong(one, "%s is %q: %v", d, m.Payload, err)
 		}
 		for _, content := range one.contents {
 			b, err := c.anywhere().FindBlob(ctx, c.repo, digestOf(content))
 			if err != nil || !c.kept.has(b.Key) {
-				c.wrong("%s of %s at %s: there %t, %v", content, d, b.Key, c.kept.has(b.Key), err)
+				wrong(one, "%s of %s at %s: there %t, %v", content, d, b.Key, c.kept.has(b.Key), err)
 			}
 		}
 	}
 	for tag, d := range c.tags {
 		m, err := c.anywhere().FindManifest(ctx, c.repo, oci.Reference{Tag: tag})
 		if err != nil || m.Digest != d {
-			c.wrong("%s is %s, want %s: %v", tag, m.Digest, d, err)
+			wrong(c.manifests[d], "%s is %s, want %s: %v", tag, m.Digest, d, err)
 		}
 	}
 }

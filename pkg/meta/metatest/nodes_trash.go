@@ -12,37 +12,60 @@ import (
 
 // books are what a client was told is there.
 type books struct {
-	manifests map[oci.Digest]modelManifest
+	manifests map[oci.Digest]clientManifest
 	tags      map[string]oci.Digest
 	trashed   map[oci.Digest]clientTrash
 }
 
 func newBooks() books {
-	return books{map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[oci.Digest]clientTrash{}}
+	return books{map[oci.Digest]clientManifest{}, map[string]oci.Digest{}, map[oci.Digest]clientTrash{}}
 }
 
 // deletedBooks are those of the repository that was deleted last, and the time before.
 type deletedBooks struct {
 	books
-	from time.Time
+	from   time.Time
+	empty  bool                // a purge may have ended all that was in it before
+	doubts map[oci.Digest]bool // what a purge may have ended since; true: it has
+}
+
+// clientManifest is a manifest that a client put or deleted.
+type clientManifest struct {
+	modelManifest
+	reach []oci.Digest // it, and all that it names: a purge of one of them ends it
+	at    uint64       // after it was acknowledged, by the clock of the purges
 }
 
 // clientTrash is a manifest that a client deleted, and the time before it did.
 type clientTrash struct {
-	modelManifest
+	clientManifest
 	tags []string
 	from time.Time
 }
 
-// live notes manifests that are there.
-func (c *client) live(d oci.Digest, one modelManifest) {
-	c.manifests[d] = one
+// reach are a manifest and all that it names.
+func (c *client) reach(one modelManifest) []oci.Digest {
+	all := []oci.Digest{one.put.Manifest.Digest}
+	for _, content := range one.contents {
+		all = append(all, digestOf(content))
+	}
+	for _, child := range one.children {
+		all = append(all, c.manifests[child].reach...)
+	}
+	return all
+}
+
+// live notes a manifest that is there.
+func (c *client) live(one modelManifest) {
+	d := one.put.Manifest.Digest
+	c.manifests[d] = clientManifest{one, c.reach(one), c.purges.now()}
 	delete(c.trashed, d)
 }
 
 // gone notes a manifest that is deleted.
 func (c *client) gone(d oci.Digest, from time.Time) {
-	kept := clientTrash{modelManifest: c.manifests[d], from: from}
+	kept := clientTrash{clientManifest: c.manifests[d], from: from}
+	kept.at = c.purges.now()
 	for tag, at := range c.tags {
 		if at == d {
 			kept.tags = append(kept.tags, tag)
@@ -84,31 +107,38 @@ func (c *client) undeleteManifest() {
 	}
 	d := slices.Sorted(maps.Keys(c.trashed))[c.play.IntN(len(c.trashed))]
 	tags := c.trashed[d].tags
-	taken := slices.ContainsFunc(tags, func(tag string) bool { return c.tags[tag] != "" })
 	all, from, whole := c.needs(d)
 	c.anywhere()
 	err := c.undelete(c.repo, d)
 	inTime := time.Since(from) < Hasty.Undelete
+	taken := slices.ContainsFunc(tags, func(tag string) bool { return c.tags[tag] != "" })
+	kept := slices.ContainsFunc(tags, func(tag string) bool { return c.tags[tag] != "" && !c.disturbed(c.manifests[c.tags[tag]]) })
+	purged := c.disturbed(c.trashed[d].clientManifest)
 	switch {
-	case err == nil && (taken || !whole):
-		c.wrong("%s is restored; tags %s taken: %t, with all children: %t", d, tags, taken, whole)
+	case err == nil && (kept || !whole):
+		c.wrong("%s is restored; tags %s taken: %t, with all children: %t", d, tags, kept, whole)
 	case err == nil:
 		for _, restored := range all {
-			c.live(restored, c.trashed[restored].modelManifest)
+			c.live(c.trashed[restored].modelManifest)
 		}
 		for _, tag := range tags {
 			c.tags[tag] = d
 		}
-	case inTime && !taken && whole,
+		return
+	case inTime && !taken && whole && !purged,
 		!fault.Is(err, fault.ManifestUnknown) && !fault.Is(err, fault.ManifestBlobUnknown) && !fault.Is(err, fault.AlreadyExists):
 		c.wrong("%s, in time: %t, is not restored: %v", d, inTime, err)
-	case !inTime:
-		delete(c.trashed, d)
-		for _, child := range all { // some may have come back for a while
-			for _, content := range c.trashed[child].contents {
-				c.unsure[content] = true
-			}
+	}
+	if inTime && !purged {
+		return
+	}
+	for _, child := range all { // some may have come back for a while
+		for _, content := range c.trashed[child].contents {
+			c.unsure[content] = true
 		}
+	}
+	if !inTime {
+		delete(c.trashed, d)
 	}
 }
 
@@ -117,7 +147,7 @@ func (c *client) undeleteManifest() {
 func (c *client) repositoryGone(from time.Time) {
 	c.deleted = nil
 	if len(c.manifests) > 0 {
-		c.deleted = &deletedBooks{c.books, from}
+		c.deleted = &deletedBooks{c.books, from, c.undisturbed() == 0, map[oci.Digest]bool{}}
 	}
 	c.books = newBooks()
 }
@@ -130,11 +160,15 @@ func (c *client) undeleteRepository() {
 	err := c.anywhere().UndeleteRepository(c.t.Context(), meta.RepositoryUndelete{Repo: c.repo, By: cause()})
 	inTime := time.Since(c.deleted.from) < Hasty.Undelete
 	switch {
-	case err == nil && len(c.manifests) > 0:
+	case err == nil && c.undisturbed() > 0:
 		c.wrong("with %d manifests, is replaced by a deleted one", len(c.manifests))
 	case err == nil:
+		doubts := c.deleted.doubts
 		c.books, c.deleted = c.deleted.books, nil
-	case !inTime && fault.Is(err, fault.NameUnknown):
+		for d, certain := range doubts {
+			c.look(d, certain)
+		}
+	case (!inTime || c.deleted.empty) && fault.Is(err, fault.NameUnknown):
 		c.deleted = nil
 	case !fault.Is(err, fault.AlreadyExists): // that may be for blobs that a push has promised
 		c.wrong("in time: %t, is not restored: %v", inTime, err)
