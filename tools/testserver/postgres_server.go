@@ -228,11 +228,7 @@ func (s *PostgresServer) Copy() *PostgresServer {
 func (s *PostgresServer) Standby(sync bool) *PostgresServer {
 	s.t.Helper()
 	c := s.Copy()
-	follow := fmt.Sprintf("primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'\n", s.port)
-	config, err := os.OpenFile(filepath.Join(c.Dir(), "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	s.must(err)
-	_, err = config.WriteString(follow)
-	s.must(errors.Join(err, config.Close()))
+	c.configure(fmt.Sprintf("primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'", s.port))
 	s.must(os.WriteFile(filepath.Join(c.Dir(), "standby.signal"), nil, 0o600))
 	c.Start()
 	if sync {

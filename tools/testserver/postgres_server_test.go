@@ -78,3 +78,19 @@ func TestPostgresServerCopies(t *testing.T) {
 	c.Start()
 	wantNotes(t, c, 1)
 }
+
+func TestPostgresServerIsRestoredToAPoint(t *testing.T) {
+	s := testserver.StartPostgres(t)
+	s.Archive()
+	note(t, s)
+	base := s.Copy()
+	for _, point := range []string{"second", "third"} {
+		note(t, s)
+		s.Exec(`SELECT pg_create_restore_point('` + point + `')`)
+	}
+	note(t, s)
+	s.AwaitArchive()
+	wantNotes(t, s.RestoreTo(t, base, "second"), 2)
+	wantNotes(t, s.RestoreTo(t, base, "third"), 3)
+	wantNotes(t, s, 4)
+}

@@ -156,14 +156,20 @@ func blob0(r meta.Repo) meta.Blob {
 	return b
 }
 
-// onServer is a filled store on a server of the test's own, as a user that is
-// not a superuser.
+// onServer is a filled store on a server of the test's own.
 func onServer(t *testing.T, server *testserver.PostgresServer, o Options) (*Store, meta.Repo) {
+	t.Helper()
+	s := emptyOn(t, server, o)
+	return s, fill(t, s)
+}
+
+// emptyOn is a store on a server of the test's own, as a user that is not a superuser.
+func emptyOn(t *testing.T, server *testserver.PostgresServer, o Options) *Store {
 	t.Helper()
 	server.Exec(`CREATE ROLE node LOGIN`)
 	server.Exec(`ALTER DATABASE berth OWNER TO node`)
 	o.URL = asNode(server.URL())
-	return filled(t, o)
+	return open(t, o)
 }
 
 func asNode(url string) string { return strings.ReplaceAll(url, "postgres@", "node@") }
