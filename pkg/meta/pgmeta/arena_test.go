@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,9 @@ type arena struct {
 	images      map[string]meta.ManifestPut
 	sessions    map[string]meta.Upload // sealed, by what they hold
 	named       map[oci.Digest]string
+
+	mu    sync.Mutex
+	calls map[*Store]int // since the arena was brought back
 }
 
 // What is in the arena. app holds layer, which the images v1 and moved name, loose,
@@ -38,7 +42,7 @@ func newArena(t testing.TB, url string) *arena {
 	s := open(t, Options{URL: url})
 	newClock(t, s)
 	app := fill(t, s)
-	a := &arena{store: s, app: app, source: app, images: map[string]meta.ManifestPut{}, sessions: map[string]meta.Upload{}}
+	a := &arena{store: s, app: app, source: app, images: map[string]meta.ManifestPut{}, sessions: map[string]meta.Upload{}, calls: map[*Store]int{}}
 	a.source.Name = "source"
 	a.draw(t)
 	for _, content := range []string{"layer", "loose", "lost", "dropped", "over"} {
@@ -79,7 +83,7 @@ func newArena(t testing.TB, url string) *arena {
 	a.pass(t, 7*time.Hour)
 	_, err := s.PurgeDeleted(t.Context(), 10) // gives up what can no longer be restored, and no more
 	must(err)
-	a.saved = save(t, s)
+	a.saved = save(t, url)
 	return a
 }
 
@@ -131,22 +135,39 @@ func (a *arena) draw(t testing.TB) {
 	}
 }
 
+// back brings the arena back from a state, nil where it is not known.
+func (a *arena) back(t testing.TB, from digests) {
+	t.Helper()
+	a.saved.back(t, from)
+	clear(a.calls)
+}
+
+// cause is that of an actor's next call: the same in each meeting, so that what comes
+// of two of them can be compared.
+func (a *arena) cause(s *Store) meta.Cause {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls[s]++
+	building := a.saved == nil
+	return meta.Cause{Op: uuid.NewSHA1(uuid.Nil, fmt.Appendf(nil, "%p %t %d", s, building, a.calls[s]))}
+}
+
 // put is a push of an image, under more tags.
 func (a *arena) put(s *Store, name string, tags ...string) error {
 	p := a.images[name]
-	p.Tags, p.By = slices.Concat(p.Tags, tags), meta.Cause{Op: uuid.New()}
+	p.Tags, p.By = slices.Concat(p.Tags, tags), a.cause(s)
 	return s.PutManifest(contestTime, p)
 }
 
 // delete deletes an image.
 func (a *arena) delete(s *Store, name string, d meta.ManifestDelete) error {
-	d.Repo, d.Digest, d.By = a.app, a.images[name].Manifest.Digest, fresh()
+	d.Repo, d.Digest, d.By = a.app, a.images[name].Manifest.Digest, a.cause(s)
 	return s.DeleteManifest(contestTime, d)
 }
 
 // undelete restores an image, under its tags or those.
 func (a *arena) undelete(s *Store, name string, tags ...string) error {
-	return s.UndeleteManifest(contestTime, meta.ManifestUndelete{Repo: a.app, Digest: a.images[name].Manifest.Digest, Tags: tags, By: fresh()})
+	return s.UndeleteManifest(contestTime, meta.ManifestUndelete{Repo: a.app, Digest: a.images[name].Manifest.Digest, Tags: tags, By: a.cause(s)})
 }
 
 // pass lets time pass.

@@ -17,6 +17,8 @@ type bout struct {
 	t       testing.TB
 	arena   *arena
 	contest *contest
+	left    digests         // the rows after the last meeting
+	judged  map[string]bool // answers of this pair with the rows then, in which nothing was wrong
 }
 
 func newBout(t testing.TB) *bout {
@@ -28,7 +30,8 @@ func newBout(t testing.TB) *bout {
 // meet lets both moves of a pair run at once.
 func (b *bout) meet(p pair, o order) *meeting {
 	b.t.Helper()
-	b.arena.saved.back(b.t)
+	b.arena.back(b.t, b.left)
+	b.left = nil
 	return b.contest.run([2]func(*Store) error{moves[p.a].all(b.arena), moves[p.b].all(b.arena)}, o.chooser())
 }
 
@@ -81,7 +84,7 @@ func (b *bout) serially(p pair) ([]string, [2]int) {
 	}
 	calls := [2][]call{moves[p.a].calls, moves[p.b].calls}
 	for _, turns := range merges(len(calls[0]), len(calls[1])) {
-		b.arena.saved.back(b.t)
+		b.arena.back(b.t, nil)
 		var made [2]int
 		var answers [2]error
 		for _, i := range turns {
@@ -111,11 +114,11 @@ func merges(n, m int) [][]int {
 	return all
 }
 
-// holds lets a pair meet, and holds it to the protocol: no answer is a
-// defect, nothing deadlocks, what comes of it also comes of one call after the other,
-// and what there is then can be read, and stays when everything was collected. Deep, it
-// looks for rows that contradict each other too, which takes as long as the rest.
-func (b *bout) holds(p pair, o order, outcomes []string, deep bool) bool {
+// holds lets a pair meet, and holds it to the protocol: no answer is a defect, nothing
+// deadlocks, what comes of it also comes of one call after the other, and what there is
+// then can be read, and stays when everything was collected. What comes of the same
+// answers and the same rows is known.
+func (b *bout) holds(p pair, o order, outcomes []string) bool {
 	b.t.Helper()
 	m := b.meet(p, o)
 	var wrong []string
@@ -127,23 +130,38 @@ func (b *bout) holds(p pair, o order, outcomes []string, deep bool) bool {
 			wrong = append(wrong, fmt.Sprintf("%c is answered %v", 'A'+i, err))
 		}
 	}
-	got, before := b.outcome(p, m.answers)
+	left := b.arena.saved.state(b.t)
+	state := fmt.Sprintf("%s %s %s", reason(m.answers[0]), reason(m.answers[1]), left)
+	if b.judged[state] {
+		b.left = left
+	} else {
+		wrong = append(wrong, b.judge(p, m.answers, outcomes)...)
+	}
+	if len(wrong) > 0 {
+		b.t.Errorf("%s\nA is %s, B is %s:\n%s\nagain: go test -run TestR50_Pairs -args -meet %s -order %s",
+			strings.Join(wrong, "\n"), moves[p.a].name, moves[p.b].name, m, p, o)
+		return false
+	}
+	b.judged[state] = true
+	return true
+}
+
+// judge says what is wrong with the answers and what there is now.
+func (b *bout) judge(p pair, answers [2]error, outcomes []string) []string {
+	b.t.Helper()
+	var wrong []string
+	got, before := b.outcome(p, answers)
 	if !slices.Contains(outcomes, got) {
 		wrong = append(wrong, "one after the other, they make\n"+strings.Join(outcomes, "\nor\n")+"\nand now\n"+got)
 	}
 	wrong = append(wrong, b.arena.unreadable(b.t, before)...)
-	wrong = append(wrong, b.collect(deep)...)
-	wrong = append(wrong, b.arena.unsettled(b.t, before)...)
-	if len(wrong) > 0 {
-		b.t.Errorf("%s\nA is %s, B is %s:\n%s\nagain: go test -run TestR50_Pairs -args -meet %s -order %s",
-			strings.Join(wrong, "\n"), moves[p.a].name, moves[p.b].name, m, p, o)
-	}
-	return len(wrong) == 0
+	wrong = append(wrong, b.collect()...)
+	return append(wrong, b.arena.unsettled(b.t, before)...)
 }
 
-// collect is the janitor's work of some days; deep, all of it. It says what is wrong
-// with it and, deep, with the rows that are left.
-func (b *bout) collect(deep bool) []string {
+// collect is the janitor's work of some days. It says what is wrong with it, and with
+// the rows that are left.
+func (b *bout) collect() []string {
 	b.t.Helper()
 	var wrong []string
 	s, ctx := b.arena.store, b.t.Context()
@@ -154,7 +172,7 @@ func (b *bout) collect(deep bool) []string {
 		}
 		return n > 0
 	}
-	for deep && (work(s.ReapUploads) || work(s.PurgeDeleted)) {
+	for work(s.ReapUploads) || work(s.PurgeDeleted) {
 		continue
 	}
 	for range 2 { // the links of what expired stay for a day
@@ -162,9 +180,6 @@ func (b *bout) collect(deep bool) []string {
 		for _, phase := range []phase{s.endTrash, s.ExpireCached, s.UnlinkBlobs, s.DropBlobs} {
 			work(phase)
 		}
-	}
-	if !deep {
-		return wrong
 	}
 	err := s.CheckRows(ctx, func(f meta.Finding) { wrong = append(wrong, f.Invariant+" "+f.Detail) })
 	if err != nil {

@@ -3,8 +3,6 @@ package pgmeta
 import (
 	"context"
 
-	"github.com/google/uuid"
-
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -43,8 +41,6 @@ func (m move) all(a *arena) func(*Store) error {
 
 func one(name string, single call) move { return move{name: name, calls: []call{single}} }
 
-func fresh() meta.Cause { return meta.Cause{Op: uuid.New()} }
-
 // putting is a push of an image, under more tags.
 func putImageMove(name, image string, tags ...string) move {
 	return one(name, func(a *arena, s *Store) error { return a.put(s, image, tags...) })
@@ -52,7 +48,7 @@ func putImageMove(name, image string, tags ...string) move {
 
 func commitMove(name, content string) move {
 	return one(name, func(a *arena, s *Store) error {
-		_, err := s.CommitUpload(contestTime, fresh(), a.sessions[content], false)
+		_, err := s.CommitUpload(contestTime, a.cause(s), a.sessions[content], false)
 		return err
 	})
 }
@@ -94,12 +90,12 @@ var moves = []move{
 	undeleteMove("undelete-as", "deleted", "v2"),
 	undeleteMove("undelete-index", "index-of-deleted"),
 	one("mount", func(a *arena, s *Store) error {
-		_, err := s.MountBlob(contestTime, fresh(), a.source, a.app, digestOf("loose"))
+		_, err := s.MountBlob(contestTime, a.cause(s), a.source, a.app, digestOf("loose"))
 		return err
 	}),
 	{name: "adopt-then-put", calls: []call{
 		func(a *arena, s *Store) error {
-			missing, err := s.AdoptBlobs(contestTime, fresh(), []meta.Repo{a.source}, a.app, []oci.Digest{digestOf("loose")})
+			missing, err := s.AdoptBlobs(contestTime, a.cause(s), []meta.Repo{a.source}, a.app, []oci.Digest{digestOf("loose")})
 			if err == nil && len(missing) > 0 {
 				return fault.New(fault.NotFound, fault.ManifestBlobUnknown, "missing")
 			}
@@ -107,7 +103,7 @@ var moves = []move{
 		},
 		func(a *arena, s *Store) error {
 			p := a.images["loose"]
-			p.By, p.Provisional = fresh(), true
+			p.By, p.Provisional = a.cause(s), true
 			return s.PutManifest(contestTime, p)
 		},
 	}},
@@ -121,14 +117,14 @@ var moves = []move{
 	deleteMove("delete-manifest", meta.ManifestDelete{}),
 	deleteMove("delete-with-referrers", meta.ManifestDelete{Referrers: true}),
 	deleteMove("delete-forced", meta.ManifestDelete{Force: true}),
-	one("delete-tag", func(a *arena, s *Store) error { return s.DeleteTag(contestTime, fresh(), a.app, "v1") }),
-	one("delete-blob", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, fresh(), a.app, digestOf("loose")) }),
-	one("delete-held", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, fresh(), a.app, digestOf("held")) }),
-	one("delete-repository", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, fresh(), a.app) }),
+	one("delete-tag", func(a *arena, s *Store) error { return s.DeleteTag(contestTime, a.cause(s), a.app, "v1") }),
+	one("delete-blob", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, a.cause(s), a.app, digestOf("loose")) }),
+	one("delete-held", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, a.cause(s), a.app, digestOf("held")) }),
+	one("delete-repository", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, a.cause(s), a.app) }),
 	one("undelete-repository", func(a *arena, s *Store) error {
-		return s.UndeleteRepository(contestTime, meta.RepositoryUndelete{Repo: a.late, By: fresh()})
+		return s.UndeleteRepository(contestTime, meta.RepositoryUndelete{Repo: a.late, By: a.cause(s)})
 	}),
-	one("delete-source", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, fresh(), a.source) }),
+	one("delete-source", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, a.cause(s), a.source) }),
 	janitorMove("unlink", func(s *Store) phase { return s.UnlinkBlobs }),
 	janitorMove("drop", func(s *Store) phase { return s.DropBlobs }),
 	janitorMove("reap", func(s *Store) phase { return s.ReapUploads }),

@@ -162,12 +162,13 @@ func (b *bout) all(p pair, tenth bool, chance int, d *rand.Rand) int {
 		all = []order{o}
 	}
 	made := 0
+	b.judged = map[string]bool{}
 	for _, o := range all {
 		if tenth && d.IntN(10) != 0 {
 			continue
 		}
 		made++
-		if !b.holds(p, o, outcomes, made%10 == 0) {
+		if !b.holds(p, o, outcomes) {
 			break
 		}
 	}
