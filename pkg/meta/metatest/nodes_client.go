@@ -30,7 +30,8 @@ type client struct {
 
 	books
 	deleted *deletedBooks
-	unsure  map[string]bool // blobs that an undelete which failed may have left named for a while
+	reaches map[oci.Digest][]oci.Digest
+	unsure  map[oci.Digest]bool // what an undelete that failed may have left there, or named, for a while
 }
 
 // clientContents is how many blobs all clients of a tenant share.
@@ -40,7 +41,7 @@ func newClient(w world, i int, nodes []meta.Store, kept *keptBytes, left *atomic
 	c := &client{
 		world: w, nodes: nodes, kept: kept, left: left, repo: w.repo(fmt.Sprint("client", i)),
 		play: rand.New(rand.NewPCG(seed, uint64(w.tenant)<<32|uint64(i))), purges: purges,
-		books: newBooks(), unsure: map[string]bool{},
+		books: newBooks(), reaches: map[oci.Digest][]oci.Digest{}, unsure: map[oci.Digest]bool{},
 	}
 	for other := range clientsOf {
 		if other != i {
@@ -215,7 +216,7 @@ func (c *client) deleteManifest() {
 	switch {
 	case err == nil && (len(parents) == 0 || c.disturbed(parents...)):
 		c.gone(d, from)
-	case err != nil && len(parents) > 0 && fault.Is(err, fault.UnsupportedReason):
+	case (len(parents) > 0 || c.unsure[d]) && fault.Is(err, fault.UnsupportedReason):
 	case fault.Is(err, fault.ManifestUnknown) && c.disturbed(one):
 	default:
 		c.wrong("%s, named by an index: %t, is deleted: %v", d, len(parents) > 0, err)
@@ -246,7 +247,7 @@ func (c *client) deleteBlob() {
 	err := c.anywhere().DeleteBlob(c.t.Context(), cause(), c.repo, digestOf(content))
 	named := slices.ContainsFunc(naming, func(one clientManifest) bool { return !c.disturbed(one) })
 	switch {
-	case (c.unsure[content] || len(naming) > 0) && fault.Is(err, fault.UnsupportedReason):
+	case (c.unsure[digestOf(content)] || len(naming) > 0) && fault.Is(err, fault.UnsupportedReason):
 	case named, err != nil && fault.KindOf(err) != fault.NotFound:
 		c.wrong("%s, named: %t, is deleted: %v", content, named, err)
 	}

@@ -43,16 +43,20 @@ type clientTrash struct {
 	from time.Time
 }
 
-// reach are a manifest and all that it names.
+// reach are a manifest and all that it names, also what has ended since.
 func (c *client) reach(one modelManifest) []oci.Digest {
-	all := []oci.Digest{one.put.Manifest.Digest}
-	for _, content := range one.contents {
-		all = append(all, digestOf(content))
+	d := one.put.Manifest.Digest
+	if c.reaches[d] == nil {
+		all := []oci.Digest{d}
+		for _, content := range one.contents {
+			all = append(all, digestOf(content))
+		}
+		for _, child := range one.children {
+			all = append(all, c.reaches[child]...)
+		}
+		c.reaches[d] = all
 	}
-	for _, child := range one.children {
-		all = append(all, c.manifests[child].reach...)
-	}
-	return all
+	return c.reaches[d]
 }
 
 // live notes a manifest that is there.
@@ -115,7 +119,7 @@ func (c *client) undeleteManifest() {
 	kept := slices.ContainsFunc(tags, func(tag string) bool { return c.tags[tag] != "" && !c.disturbed(c.manifests[c.tags[tag]]) })
 	purged := c.disturbed(c.trashed[d].clientManifest)
 	switch {
-	case err == nil && (kept || !whole):
+	case err == nil && (kept || !whole && !slices.ContainsFunc(c.trashed[d].children, func(child oci.Digest) bool { return c.unsure[child] })):
 		c.wrong("%s is restored; tags %s taken: %t, with all children: %t", d, tags, kept, whole)
 	case err == nil:
 		for _, restored := range all {
@@ -133,8 +137,8 @@ func (c *client) undeleteManifest() {
 		return
 	}
 	for _, child := range all { // some may have come back for a while
-		for _, content := range c.trashed[child].contents {
-			c.unsure[content] = true
+		for _, named := range c.trashed[child].reach {
+			c.unsure[named] = true
 		}
 	}
 	if !inTime {

@@ -197,11 +197,15 @@ func (p *purging) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		left, err := list(ctx, p.Records, p.tenant, scanOp, findPurgedBlob, p.tenant, p.digest.Bytes())
+		if work > 0 {
+			continue
+		}
+		// An undelete may have restored a manifest behind the step that looks for live ones.
+		present, err := p.present(ctx, p.tenant, p.digest)
 		if err != nil {
 			return err
 		}
-		if work == 0 && len(left) == 0 {
+		if !present {
 			return p.end(ctx)
 		}
 	}

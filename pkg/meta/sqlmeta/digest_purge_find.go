@@ -103,15 +103,10 @@ func (s *Records) FindPurge(ctx context.Context, id tenant.ID, d oci.Digest) (me
 	if err != nil {
 		return state, err
 	}
-	places, err := s.places(ctx, id, d)
-	if err != nil {
+	state.Running = len(running) > 0
+	if state.Present, err = s.present(ctx, id, d); err != nil {
 		return state, err
 	}
-	blobs, err := list(ctx, s, id, scanOp, findPurgedBlob, id, d.Bytes())
-	if err != nil {
-		return state, err
-	}
-	state.Running, state.Present = len(running) > 0, len(places)+len(blobs) > 0
 	if state.Manifests, err = s.liveNaming(ctx, id, d, meta.MaxPurgedManifests+1); err != nil {
 		return state, err
 	}
@@ -123,6 +118,16 @@ func (s *Records) FindPurge(ctx context.Context, id tenant.ID, d oci.Digest) (me
 		}
 	}
 	return state, err
+}
+
+// present reports whether a repository has a digest, hosted or cached, live or in the trash.
+func (s *Records) present(ctx context.Context, id tenant.ID, d oci.Digest) (bool, error) {
+	places, err := s.places(ctx, id, d)
+	if err != nil {
+		return false, err
+	}
+	blobs, err := list(ctx, s, id, scanOp, findPurgedBlob, id, d.Bytes())
+	return len(places)+len(blobs) > 0, err
 }
 
 // scanDue reads when a condemned object is due.
