@@ -29,7 +29,7 @@ type Trashed struct {
 type ManifestUndelete struct {
 	Repo   Repo
 	Digest oci.Digest
-	Tags   []string // that it takes instead of those that it had; nil: those
+	Tags   []string // that it takes instead of those that it had; nil: those; empty: it takes no tag
 	Seen   int64    // not 0: its one tag moves to it, as by TagMove
 	By     Cause
 }
@@ -77,6 +77,6 @@ func TagsTaken(tags []string) error {
 	case len(tags) == 1:
 		verb = "points"
 	}
-	return fault.New(fault.Conflict, fault.AlreadyExists, "%s %s to another manifest by now; name other tags to restore it under", named, verb).
+	return fault.New(fault.Conflict, fault.AlreadyExists, "%s %s to another manifest by now; name other tags to restore it under, or none (untagged)", named, verb).
 		WithDetail(map[string]string{"tags": strings.Join(tags, ",")})
 }

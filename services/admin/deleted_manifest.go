@@ -49,6 +49,9 @@ func (s *Service) UndeleteManifest(ctx context.Context, req *pb.UndeleteManifest
 	if n := len(req.GetTags()); n > maxUndeletedTags {
 		return nil, invalid("tags", "%d tags exceed the maximum of %d", n, maxUndeletedTags)
 	}
+	if req.GetUntagged() && len(req.GetTags()) > 0 {
+		return nil, invalid("untagged", "set untagged or tags, not both")
+	}
 	for i, tag := range req.GetTags() {
 		if err := oci.CheckTag(tag); err != nil {
 			return nil, fault.From(err).WithField(fmt.Sprintf("tags[%d]", i))
@@ -59,6 +62,9 @@ func (s *Service) UndeleteManifest(ctx context.Context, req *pb.UndeleteManifest
 		return nil, err
 	}
 	u := meta.ManifestUndelete{Repo: r, Digest: digest, Tags: req.GetTags(), By: causedBy(ctx, "state", stateDeleted, stateActive)}
+	if req.GetUntagged() {
+		u.Tags = []string{} // not those that it had
+	}
 	u.By.ValidateOnly = req.GetValidateOnly()
 	return &emptypb.Empty{}, missingNamed(s.store.UndeleteManifest(ctx, u))
 }

@@ -89,14 +89,21 @@ func TestW11_DeletedManifestsOverREST(t *testing.T) {
 		t.Errorf("the tags are %s", tags)
 	}
 	for field, body := range map[string]string{
-		"digest":  `{"digest": "sha256:0a"}`,
-		"digest ": `{}`,
-		"tags[1]": "{" + digest + `, "tags": ["a", "-"]}`,
-		"tags":    "{" + digest + `, "tags": ` + many(501, "t%d") + "}",
+		"digest":   `{"digest": "sha256:0a"}`,
+		"digest ":  `{}`,
+		"tags[1]":  "{" + digest + `, "tags": ["a", "-"]}`,
+		"tags":     "{" + digest + `, "tags": ` + many(501, "t%d") + "}",
+		"untagged": "{" + digest + `, "tags": ["a"], "untagged": true}`,
 	} {
 		if got := undelete(400, body); !strings.Contains(got, "field:"+strings.TrimSpace(field)+" ") {
 			t.Errorf("%s: %s", field, got)
 		}
+	}
+	undelete(200, fmt.Sprintf(`{"digest": %q, "untagged": true}`, gone[1]["digest"]))
+	event = a.call(200, "GET", "/v1/tenants/acme/events?page_size=1", "")["events"].([]any)[0].(map[string]any)
+	if tags := fmt.Sprint(a.call(200, "GET", teamApp+":listTags", "")["tags"]); tags != fmt.Sprintf("[free %s]", tag) ||
+		!strings.HasSuffix(event["target"].(string), "team/app@"+fmt.Sprint(gone[1]["digest"])) {
+		t.Errorf("the tags are %s, the event is %v", tags, event)
 	}
 	a.call(404, "POST", "/v1/tenants/acme/registries/dev/repositories/none:undeleteManifest", "{"+digest+"}")
 	a.call(404, "GET", "/v1/tenants/acme/registries/dev/repositories/none:listDeletedManifests", "")

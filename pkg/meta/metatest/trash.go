@@ -148,6 +148,33 @@ func testTrash(t *testing.T, open Open) {
 		}
 		w.consistent()
 	})
+	t.Run("W4 without a tag it takes none, whatever became of those that it had", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		m := w.pushImage(r, "v1", "config")
+		w.put(r, w.image(nil, described("config")), "v2")
+		index := w.put(r, w.index(m), "all")
+		w.must(w.tryDelete(r, index.Digest))
+		w.must(w.tryDelete(r, m.Digest))
+		other := w.pushImage(r, "v1", "other")
+		untagged := func(d oci.Digest) {
+			t.Helper()
+			w.must(w.Store.UndeleteManifest(t.Context(), meta.ManifestUndelete{Repo: r, Digest: d, Tags: []string{}, By: cause()}))
+			w.consistent()
+		}
+		untagged(index.Digest) // with its child, which takes none either
+		w.complete(r, index.Digest)
+		w.complete(r, m.Digest, "config")
+		if tags, err := w.Store.ListTags(t.Context(), r, meta.Page{Size: 9}); err != nil || !slices.Equal(tags, []string{"v1"}) || w.tagged(r, "v1") != other.Digest {
+			t.Errorf("tags %v, v1 at %q, %v", tags, w.tagged(r, "v1"), err)
+		}
+		w.must(w.Store.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: r, Digest: m.Digest, By: cause(), Force: true}))
+		untagged(m.Digest)
+		w.Advance(10 * life.Undelete)
+		w.collect()
+		w.consistent()
+		w.complete(r, m.Digest, "config")
+	})
 	t.Run("W5 a push of the manifest takes it out of the trash", func(t *testing.T) {
 		w := newWorld(t, open)
 		r := w.repo("app")

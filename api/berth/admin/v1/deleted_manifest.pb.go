@@ -255,7 +255,9 @@ type UndeleteManifestRequest struct {
 	// another manifest.
 	Tags []string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
 	// Check everything but the quota, change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// It takes no tag, and is found by its digest only. Not together with `tags`.
+	Untagged      bool `protobuf:"varint,5,opt,name=untagged,proto3" json:"untagged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,6 +320,13 @@ func (x *UndeleteManifestRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *UndeleteManifestRequest) GetUntagged() bool {
+	if x != nil {
+		return x.Untagged
+	}
+	return false
+}
+
 var File_berth_admin_v1_deleted_manifest_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_deleted_manifest_proto_rawDesc = "" +
@@ -343,12 +352,13 @@ const file_berth_admin_v1_deleted_manifest_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"\x94\x01\n" +
 	"\x1cListDeletedManifestsResponse\x12L\n" +
 	"\x11deleted_manifests\x18\x01 \x03(\v2\x1f.berth.admin.v1.DeletedManifestR\x10deletedManifests\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"~\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9a\x01\n" +
 	"\x17UndeleteManifestRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04tags\x18\x03 \x03(\tR\x04tags\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnlyB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x1a\n" +
+	"\buntagged\x18\x05 \x01(\bR\buntaggedB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_berth_admin_v1_deleted_manifest_proto_rawDescOnce sync.Once
