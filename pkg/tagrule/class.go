@@ -52,3 +52,16 @@ func Companions(d oci.Digest) []string {
 	base := string(d.Algorithm()) + "-" + d.Hex()
 	return []string{base, base + ".att", base + ".sbom", base + ".sig"}
 }
+
+// SubjectOf is the digest of what a companion tag is named by; empty for any other tag.
+func SubjectOf(tag string) oci.Digest {
+	if !IsCompanion(tag) {
+		return ""
+	}
+	base, _, _ := strings.Cut(tag, ".")
+	d, err := oci.ParseDigest(strings.Replace(base, "-", ":", 1))
+	if err != nil {
+		return ""
+	}
+	return d
+}
