@@ -143,5 +143,6 @@ func lifetimes(ahead time.Duration) meta.Lifetimes {
 	l.Committed -= ahead
 	l.StagedDelay -= ahead
 	l.DeleteDelay -= ahead
+	l.Evicted -= ahead
 	return l
 }

@@ -49,9 +49,17 @@ func runJanitor(ctx context.Context, c *client) (act, error) {
 	return c.clearAway, c.removeRepository(ctx, repo)
 }
 
-// clearAway has all garbage removed. What of it is gone when the janitor dies is
-// open; the next one finishes.
+// clearAway has all garbage removed.
 func (c *client) clearAway(ctx context.Context) error {
+	if err := c.collect(ctx); err != nil {
+		return err
+	}
+	return c.blind(func() error { return c.nothingElse(ctx) })
+}
+
+// collect runs the janitor. What of the garbage is gone when it dies is open; the next
+// one finishes.
+func (c *client) collect(ctx context.Context) error {
 	garbage := c.garbage()
 	var done []func()
 	for _, r := range garbage {
@@ -67,7 +75,7 @@ func (c *client) clearAway(ctx context.Context) error {
 		c.current[r] = ""
 	}
 	c.sweep()
-	return c.blind(func() error { return c.nothingElse(ctx) })
+	return nil
 }
 
 // cleanTwice runs the janitor to its end, another one if the first is killed.

@@ -40,6 +40,9 @@ var operations = []operation{
 	{name: "manifest delete, referrers", rows: "R10", prepare: deleteReferrers},
 	{name: "blob delete", rows: "R10", prepare: deleteBlob},
 	{name: "repository delete", rows: "R10", prepare: deleteRepository},
+	{name: "manifest undelete", rows: "W11", prepare: undeleteManifest},
+	{name: "repository undelete", rows: "W26", prepare: undeleteRepository},
+	{name: "purge", rows: "W24", prepare: purgeDigest},
 	{name: "janitor", rows: "R10", prepare: runJanitor},
 	{name: "checkpoint", rows: "R7", shape: "embedded", about: " meta.db", prepare: checkpoint},
 	{name: "start", rows: "R13", prepare: restart},
@@ -253,20 +256,24 @@ func deleteRepository(ctx context.Context, c *client) (act, error) {
 
 func (c *client) removeRepository(ctx context.Context, repo string) error {
 	gone := map[ledger.Register]string{}
-	remove := func(*ociclient.Client) error {
-		return c.try(ctx, func(oci *ociclient.Client) error {
-			admin := c.admin(oci)
-			_, err := admin.Do(ctx, http.MethodDelete, admin.Base+"/repositories/"+repo, nil, nil, http.StatusOK, http.StatusNotFound)
-			return err
-		})
-	}
-	for _, r := range ledger.Sorted(maps.Keys(c.current)) {
-		if r.Repo != repo {
-			continue
+	for r := range c.current {
+		if r.Repo == repo {
+			gone[r] = ""
 		}
-		gone[r] = ""
-		next := remove
-		remove = func(*ociclient.Client) error { return c.set(ctx, r, "", next) }
 	}
-	return c.together(gone, func() error { return remove(c.oci) })
+	return c.setTogether(ctx, gone, func(oci *ociclient.Client) error {
+		admin := c.admin(oci)
+		_, err := admin.Do(ctx, http.MethodDelete, admin.Base+"/repositories/"+repo, nil, nil, http.StatusOK, http.StatusNotFound)
+		return err
+	})
+}
+
+// setTogether writes registers by one request, which changes them in one step.
+func (c *client) setTogether(ctx context.Context, values map[ledger.Register]string, ask func(*ociclient.Client) error) error {
+	request := func(*ociclient.Client) error { return c.try(ctx, ask) }
+	for _, r := range ledger.Sorted(maps.Keys(values)) {
+		next := request
+		request = func(*ociclient.Client) error { return c.set(ctx, r, values[r], next) }
+	}
+	return c.together(values, func() error { return request(c.oci) })
 }
