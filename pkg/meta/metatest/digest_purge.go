@@ -299,5 +299,20 @@ func testDigestPurge(t *testing.T, open Open) {
 		}
 		w.complete(r, m.Digest, "config", "secret")
 	})
+	t.Run("W24 one that fails holds back neither the others nor the end of the trash", func(t *testing.T) { testFailingPurge(t, open) })
+	t.Run("W21 a manifest with very many tags loses all of them", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		image := w.image(nil, w.push(r, "secret"))
+		for i := range 6 {
+			w.put(r, image, numbered(fmt.Sprintf("t%d-%%03d", i), 200)...)
+		}
+		w.pushImage(r, "kept", "other")
+		w.purgeDigest(digestOf("secret"))
+		w.erased(digestOf("secret"))
+		if left, err := w.Store.ListTags(t.Context(), r, meta.Page{Size: 10}); err != nil || !slices.Equal(left, []string{"kept"}) {
+			t.Errorf("left are %v, %v", left, err)
+		}
+	})
 	t.Run("W25 of purges, pushes, deletes and undeletes at once every acknowledged one holds", func(t *testing.T) { testPurgeRaces(t, open) })
 }

@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"context"
+	"errors"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
@@ -53,13 +54,15 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	if work, err := s.continueDeletion(ctx); err != nil || work > 0 {
 		return work, err
 	}
-	if work, err := s.ContinuePurge(ctx, s.purgeSteps()); err != nil || work > 0 {
-		return work, err
+	work, failed := s.ContinuePurge(ctx, s.purgeSteps()) // one that fails holds nothing back
+	if work > 0 {
+		return work, failed
 	}
-	if work, err := s.endCrowded(ctx); err != nil || work > 0 {
-		return work, err
+	work, err := s.endCrowded(ctx)
+	if err == nil && work == 0 {
+		work, err = s.endTrash(ctx, limit)
 	}
-	return s.endTrash(ctx, limit)
+	return work, errors.Join(failed, err)
 }
 
 const (

@@ -1,6 +1,7 @@
 package pgmeta
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
@@ -15,6 +16,32 @@ func overhead(t *testing.T, s *Store, r meta.Repo) int64 {
 		t.Fatal(err)
 	}
 	return acme.Overhead
+}
+
+// TestW21_APurgedManifestLosesItsTagsInSteps, in transactions of at most 500.
+func TestW21_APurgedManifestLosesItsTagsInSteps(t *testing.T) {
+	s, r := filled(t, Options{})
+	var tags []string
+	for i := range 1_200 {
+		tags = append(tags, fmt.Sprint("t", i))
+	}
+	put := imagePut(r, "config", "v1")
+	put.Tags = tags
+	if err := s.PutManifest(t.Context(), put); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PurgeDigest(t.Context(), meta.DigestPurge{Tenant: r.Tenant, Digest: put.Manifest.Digest, Force: true, By: meta.Cause{Op: uuid.New()}}); err != nil {
+		t.Fatal(err)
+	}
+	var most, deleted int
+	err := s.pool.QueryRow(t.Context(), `
+SELECT max(n), sum(n) FROM (SELECT count(*) AS n FROM tag_history WHERE manifest IS NULL AND name LIKE 't%' GROUP BY at) AS transactions`).Scan(&most, &deleted)
+	if err != nil || most != untagFrom || deleted != len(tags) {
+		t.Errorf("%d tags were deleted, %d in one transaction, %v", deleted, most, err)
+	}
+	if found := findings(t, s); len(found) != 0 {
+		t.Errorf("findings: %q", found)
+	}
 }
 
 // TestS45_RowsOfDeletedTagsGo: those that a version before kept, and keeps beside

@@ -2,6 +2,7 @@ package sqlitemeta
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
@@ -25,10 +26,12 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	if err != nil || work > 0 {
 		return work, err
 	}
-	if work, err = s.ContinuePurge(ctx, s.purgeSteps()); err != nil || work > 0 {
-		return work, err
+	work, failed := s.ContinuePurge(ctx, s.purgeSteps()) // one that fails holds nothing back
+	if work > 0 {
+		return work, failed
 	}
-	return s.endCrowded(ctx)
+	work, err = s.endCrowded(ctx)
+	return work, errors.Join(failed, err)
 }
 
 // purge is one call of PurgeDeleted.

@@ -23,7 +23,10 @@ ON CONFLICT (tenant_id, digest) DO UPDATE SET force = digest_purges.force OR exc
 
 	findDigestPurge = `SELECT tenant_id, digest, op, force, cause FROM digest_purges WHERE tenant_id = $1 AND digest = $2`
 
-	unfinishedPurge = `SELECT tenant_id, digest, op, force, cause FROM digest_purges ORDER BY began_at LIMIT 1`
+	unfinishedPurge = `SELECT tenant_id, digest, op, force, cause FROM digest_purges WHERE began_at <= berth_now() ORDER BY began_at LIMIT 1`
+
+	// One that failed begins again later, after the others.
+	stepBack = `UPDATE digest_purges SET began_at = berth_now() + CAST($4 AS interval) WHERE tenant_id = $1 AND digest = $2 AND op = $3`
 
 	// A step holds the row, so that none changes anything after the purge has ended: what is
 	// pushed then stays.
@@ -137,18 +140,38 @@ func (s *Records) beginPurge(ctx context.Context, p meta.DigestPurge, named []me
 	})
 }
 
+// stepBackTime is for how long the janitor leaves a purge that failed alone.
+const stepBackTime = time.Minute
+
 // ContinuePurge continues a purge that was interrupted, and returns how many there were: 0
-// or 1.
+// or 1. One that fails steps back, and the next one is continued; what follows it need not
+// wait for it either, so its error comes with what was done.
 func (s *Records) ContinuePurge(ctx context.Context, steps PurgeSteps) (int, error) {
-	rows, err := list(ctx, s, noTenant, scanPurge, unfinishedPurge)
-	if err != nil || len(rows) == 0 {
-		return 0, err
+	var failed error
+	for {
+		rows, err := list(ctx, s, noTenant, scanPurge, unfinishedPurge)
+		if err != nil || len(rows) == 0 {
+			return 0, errors.Join(failed, err)
+		}
+		p := s.purging(rows[0], steps)
+		err = p.run(ctx)
+		if fault.KindOf(err) == fault.Conflict || errors.Is(err, errLater) || errors.Is(err, errEnded) {
+			err = nil // it has ended, or the next start continues
+		}
+		failed = errors.Join(failed, err)
+		if err == nil || ctx.Err() != nil {
+			return 1, failed
+		}
+		if err := p.stepBack(ctx); err != nil {
+			return 0, errors.Join(failed, err)
+		}
 	}
-	err = s.purging(rows[0], steps).run(ctx)
-	if fault.KindOf(err) == fault.Conflict || errors.Is(err, errLater) || errors.Is(err, errEnded) {
-		err = nil // it has ended, or the next start continues
-	}
-	return 1, err
+}
+
+func (p *purging) stepBack(ctx context.Context) error {
+	return p.engine.Write(ctx, p.tenant, func(t Tx) error {
+		return t.Queue(stepBack, p.tenant, p.digest.Bytes(), p.op[:], t.Interval(stepBackTime))
+	})
 }
 
 // What ends the work on a purge.
