@@ -1,6 +1,7 @@
 package pgmeta
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -166,8 +167,29 @@ func (a *arena) delete(s *Store, name string, d meta.ManifestDelete) error {
 }
 
 // undelete restores an image, under its tags or those.
-func (a *arena) undelete(s *Store, name string, tags ...string) error {
-	return s.UndeleteManifest(contestTime, meta.ManifestUndelete{Repo: a.app, Digest: a.images[name].Manifest.Digest, Tags: tags, By: a.cause(s)})
+func (a *arena) undelete(s *Store, name string, by meta.Cause, tags ...string) error {
+	return s.UndeleteManifest(contestTime, a.undeletion(name, by, tags))
+}
+
+// undeleteOne is undelete, cut off after one transaction.
+func (a *arena) undeleteOne(s *Store, name string, by meta.Cause, tags ...string) error {
+	made := 0
+	return s.Records.UndeleteManifest(contestTime, a.undeletion(name, by, tags), func(ctx context.Context, p meta.ManifestPut) error {
+		if made++; made > 1 {
+			return errCut
+		}
+		return s.PutManifest(ctx, p)
+	})
+}
+
+func (a *arena) undeletion(name string, by meta.Cause, tags []string) meta.ManifestUndelete {
+	return meta.ManifestUndelete{Repo: a.app, Digest: a.images[name].Manifest.Digest, Tags: tags, By: by}
+}
+
+// purge ends a digest, with the manifests that name it.
+func (a *arena) purge(s *Store, d oci.Digest) error {
+	_, err := s.PurgeDigest(contestTime, meta.DigestPurge{Tenant: a.app.Tenant, Digest: d, Force: true, By: a.cause(s)})
+	return err
 }
 
 // pass lets time pass.

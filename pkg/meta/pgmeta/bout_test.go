@@ -68,8 +68,8 @@ func (b *bout) serially(p pair) ([]string, [2]int) {
 		outcome, _ := b.outcome(p, answers)
 		outcomes = append(outcomes, outcome)
 		for i := range answers {
-			if p.continues(i) {
-				answers[i] = nil
+			if other, answer := p.also(i, answers[i]); other {
+				answers[i] = answer
 				outcome, _ := b.outcome(p, answers)
 				outcomes = append(outcomes, outcome)
 			}
@@ -82,21 +82,27 @@ func (b *bout) serially(p pair) ([]string, [2]int) {
 		}
 		note(m.answers)
 	}
-	calls := [2][]call{moves[p.a].calls, moves[p.b].calls}
-	for _, turns := range merges(len(calls[0]), len(calls[1])) {
-		b.arena.back(b.t, nil)
-		var made [2]int
-		var answers [2]error
-		for _, i := range turns {
-			if answers[i] == nil {
-				answers[i] = calls[i][made[i]](b.arena, b.arena.store)
-				made[i]++
-			}
-		}
-		note(answers)
+	both := [2]move{moves[p.a], moves[p.b]}
+	for _, turns := range merges(len(both[0].split()), len(both[1].split())) {
+		note(b.takeTurns([2][]call{both[0].split(), both[1].split()}, turns))
 	}
 	slices.Sort(outcomes)
 	return slices.Compact(outcomes), taken
+}
+
+// takeTurns makes the calls of two moves one after another, each until one fails.
+func (b *bout) takeTurns(calls [2][]call, turns []int) [2]error {
+	b.t.Helper()
+	b.arena.back(b.t, nil)
+	var made [2]int
+	var answers [2]error
+	for _, i := range turns {
+		if answers[i] == nil {
+			answers[i] = calls[i][made[i]](b.arena, b.arena.store)
+			made[i]++
+		}
+	}
+	return answers
 }
 
 // merges are all sequences of n zeros and m ones.

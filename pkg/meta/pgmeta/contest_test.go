@@ -36,6 +36,8 @@ func newContest(t testing.TB, url string) *contest {
 			conn, err := dial(ctx, network, addr)
 			return &steppedConn{Conn: conn, stile: c.stiles[i], texts: map[string]string{}}, err
 		}
+		// A ping would be held like a statement, and no store waits long for one.
+		config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 		c.stores[i].pool.Close()
 		var err error
 		if c.stores[i].pool, err = pgxpool.NewWithConfig(t.Context(), config); err != nil {

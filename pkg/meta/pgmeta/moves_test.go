@@ -2,6 +2,9 @@ package pgmeta
 
 import (
 	"context"
+	"errors"
+
+	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -20,6 +23,19 @@ type move struct {
 	again bool // it leaves what others have locked to its next call
 
 	undeletes bool // the image "deleted"
+	purges    bool // a digest
+	long      bool // it takes some hundred statements
+	// Where a call takes several transactions, which others may come between: calls that
+	// make them one at a time.
+	parts func() []call
+}
+
+// split are the calls of a move, as small as others may come between them.
+func (m move) split() []call {
+	if m.parts == nil {
+		return m.calls
+	}
+	return m.parts()
 }
 
 type call func(a *arena, s *Store) error
@@ -58,8 +74,56 @@ func deleteMove(name string, del meta.ManifestDelete) move {
 }
 
 func undeleteMove(name, image string, tags ...string) move {
-	m := one(name, func(a *arena, s *Store) error { return a.undelete(s, image, tags...) })
+	m := one(name, func(a *arena, s *Store) error { return a.undelete(s, image, a.cause(s), tags...) })
 	m.undeletes = image == "deleted"
+	m.parts = func() []call { return undeleteParts(image, tags...) }
+	return m
+}
+
+// errCut is the end of an undelete that is cut off after one of its transactions.
+var errCut = errors.New("pgmeta: cut off")
+
+// undeleteParts are the transactions of an undelete, up to three: children are put before,
+// and referrers follow.
+func undeleteParts(image string, tags ...string) []call {
+	var by meta.Cause
+	over := false
+	some := func(a *arena, s *Store) error {
+		if over {
+			return nil
+		}
+		if by.Op == uuid.Nil {
+			by = a.cause(s)
+		}
+		err := a.undeleteOne(s, image, by, tags...)
+		if errors.Is(err, errCut) {
+			return nil
+		}
+		over = true
+		return err
+	}
+	return []call{some, some, func(a *arena, s *Store) error {
+		if over {
+			return nil
+		}
+		return a.undelete(s, image, by, tags...)
+	}}
+}
+
+// deleteThenUndelete deletes v1 with its referrers, and restores it.
+var deleteThenUndelete = move{
+	name: "delete-then-undelete", long: true,
+	calls: []call{deleteV1, func(a *arena, s *Store) error { return a.undelete(s, "v1", a.cause(s)) }},
+	parts: func() []call { return append([]call{deleteV1}, undeleteParts("v1")...) },
+}
+
+func deleteV1(a *arena, s *Store) error {
+	return a.delete(s, "v1", meta.ManifestDelete{Referrers: true})
+}
+
+func purgeMove(name string, of func(a *arena) oci.Digest) move {
+	m := one(name, func(a *arena, s *Store) error { return a.purge(s, of(a)) })
+	m.purges, m.long = true, true
 	return m
 }
 
@@ -89,6 +153,7 @@ var moves = []move{
 	undeleteMove("undelete", "deleted"),
 	undeleteMove("undelete-as", "deleted", "v2"),
 	undeleteMove("undelete-index", "index-of-deleted"),
+	deleteThenUndelete,
 	one("mount", func(a *arena, s *Store) error {
 		_, err := s.MountBlob(contestTime, a.cause(s), a.source, a.app, digestOf("loose"))
 		return err
@@ -115,7 +180,7 @@ var moves = []move{
 		func(a *arena, s *Store) error { return a.put(s, "loose", "head") },
 	}},
 	deleteMove("delete-manifest", meta.ManifestDelete{}),
-	deleteMove("delete-with-referrers", meta.ManifestDelete{Referrers: true}),
+	one("delete-with-referrers", deleteV1),
 	deleteMove("delete-forced", meta.ManifestDelete{Force: true}),
 	one("delete-tag", func(a *arena, s *Store) error { return s.DeleteTag(contestTime, a.cause(s), a.app, "v1") }),
 	one("delete-blob", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, a.cause(s), a.app, digestOf("loose")) }),
@@ -130,5 +195,9 @@ var moves = []move{
 	janitorMove("reap", func(s *Store) phase { return s.ReapUploads }),
 	janitorMove("expire", func(s *Store) phase { return s.ExpireCached }),
 	janitorMove("end-trash", func(s *Store) phase { return s.endTrash }),
-	janitorMove("purge", func(s *Store) phase { return s.PurgeDeleted }),
+	purgeMove("purge-blob", func(*arena) oci.Digest { return digestOf("loose") }),
+	purgeMove("purge-manifest", func(a *arena) oci.Digest { return a.images["v1"].Manifest.Digest }),
+	purgeMove("purge-trash", func(a *arena) oci.Digest { return a.images["deleted"].Manifest.Digest }),
+	purgeMove("purge-index", func(a *arena) oci.Digest { return a.images["index-of-deleted"].Manifest.Digest }),
+	janitorMove("purge-deleted", func(s *Store) phase { return s.PurgeDeleted }),
 }

@@ -20,11 +20,12 @@ type saved struct {
 // digests are of the rows of each table. Nil, they are not known.
 type digests []string
 
-// tableColumns are the tables, each with its columns but the one that counts calls.
+// tableColumns are the tables, each with its columns but the ones that count calls or are
+// drawn.
 const tableColumns = `
 SELECT table_name, string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
   FROM information_schema.columns
- WHERE table_schema = 'public' AND (table_name, column_name) <> ('events', 'id')
+ WHERE table_schema = 'public' AND (table_name, column_name) NOT IN (('events', 'id'), ('events', 'op'))
    AND table_name IN (SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'goose_db_version')
  GROUP BY table_name ORDER BY table_name`
 
