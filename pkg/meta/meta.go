@@ -45,6 +45,7 @@ type Store interface {
 	Checker
 	Scrubs
 	Purges
+	HostedPulls
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error

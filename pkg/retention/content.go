@@ -22,6 +22,7 @@ type Tag struct {
 	Digest   oci.Digest
 	MovedAt  time.Time // since when it points to its manifest; zero: since that was pushed
 	PulledAt time.Time // zero: never, that is known
+	Pulls    int64     // that are known
 }
 
 // Manifest is a manifest, with what is known of it.
@@ -30,6 +31,7 @@ type Manifest struct {
 	Size       int64
 	PushedAt   time.Time
 	PulledAt   time.Time // zero: never, that is known
+	Pulls      int64     // that are known
 	UntaggedAt time.Time // when its last tag went; zero: unknown, or never
 	Subject    oci.Digest
 	Children   []oci.Digest

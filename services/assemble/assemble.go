@@ -26,6 +26,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/keyuse"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/internal/people"
+	"github.com/berth-registry/berth/services/internal/pulls"
 	"github.com/berth-registry/berth/services/janitor"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
@@ -82,7 +83,8 @@ type builder struct {
 	around      []kit.Middleware // every operation
 	refused     *audit.Refusals
 	mirrors     *audit.Mirrors
-	pulls       *audit.Pulls // nil where no sink is told of pulls
+	pulls       *audit.Pulls    // nil where no sink is told of pulls
+	recorder    *pulls.Recorder // of hosted content; nil where none is pulled through this process
 	uses        *keyuse.Uses
 	passwords   *password.Hasher
 	logins      *token.Authenticator
@@ -173,6 +175,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if b.tls, err = b.InternalTLS(c); err != nil {
 		return err
 	}
+	if c.RunsData() {
+		b.recorder = pulls.NewRecorder(s.meta, d.Log)
+	}
 	if err := b.chains(); err != nil {
 		return err
 	}
@@ -198,7 +203,16 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	b.reportRoom()
 	d.Health.Add("blobs", func(ctx context.Context) error { return blob.Ping(ctx, s.blobs) })
 	d.Health.Add("identity", s.compare)
-	return nil
+	return b.recordPulls(ctx)
+}
+
+// recordPulls begins to record pulls of hosted content, before the listeners begin.
+func (b builder) recordPulls(ctx context.Context) error {
+	if b.recorder == nil {
+		return nil
+	}
+	b.Go("records of pulls", func(ctx context.Context) error { b.recorder.Run(ctx); return nil })
+	return b.recorder.Begin(ctx)
 }
 
 // janitor builds what removes garbage, beside the ports.
@@ -206,7 +220,7 @@ func (b builder) janitor() {
 	j := janitor.New(janitor.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around,
 		Metrics: b.Metrics, Guard: b.stores.compare, Held: b.held, CondemnUnknown: b.config.CondemnUnknown,
-		Room: b.room, EvictedDelay: lifetimes(b.config).Evicted, RecordPulls: b.recordPulls(),
+		Room: b.room, EvictedDelay: lifetimes(b.config).Evicted, RecordPulls: b.recordCached(),
 	})
 	b.Health.AddOptional(unknownCheck, func(context.Context) error { return j.Refusal() })
 	b.Metrics.MustRegister(unknownObjects(j)...)
@@ -214,8 +228,8 @@ func (b builder) janitor() {
 	b.scrub()
 }
 
-// recordPulls is nil where nothing is pulled through this process.
-func (b builder) recordPulls() func(context.Context) {
+// recordCached is nil where nothing is pulled through this process.
+func (b builder) recordCached() func(context.Context) {
 	if b.proxy == nil {
 		return nil
 	}

@@ -66,6 +66,7 @@ type Meta interface {
 	meta.Collector
 	meta.CacheCollector
 	meta.CacheTrimmer
+	EndLostRecorders(ctx context.Context, limit int) (int, error)
 	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
 }
 
@@ -126,6 +127,7 @@ func New(cfg Config) *Janitor {
 		kit.Wrap("janitor.shrink", cfg.Meta.ShrinkCached, mw...),
 		kit.Wrap("janitor.tokens", cfg.Meta.TrimTokens, mw...),
 		kit.Wrap("janitor.history", cfg.Meta.TrimTagHistory, mw...),
+		kit.Wrap("janitor.recorders", cfg.Meta.EndLostRecorders, mw...),
 		j.events,
 	}
 	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.SettleCharges(ctx) }, mw...)

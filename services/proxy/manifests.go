@@ -32,6 +32,9 @@ func (p *pull) manifest(ctx context.Context, ref oci.Reference) (cache.Manifest,
 	set := setter(&found)
 	hosted := func(r meta.Repo) error {
 		m, err := p.service.meta.FindManifest(ctx, r, ref)
+		if err == nil {
+			p.service.pulls.Add(r, ref, m.Digest)
+		}
 		return set(cache.Manifest{Manifest: m}, err)
 	}
 	if ref.Digest == "" {

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/chains"
+	"github.com/berth-registry/berth/services/internal/pulls"
 	"github.com/berth-registry/berth/services/internal/respond"
 	"github.com/berth-registry/berth/services/proxy/cache"
 	"github.com/berth-registry/berth/services/proxy/fetch"
@@ -38,6 +39,8 @@ type Config struct {
 	Topologies *chains.Topologies // the process's cache; nil: one of its own
 
 	Verify bool // compare each stored blob with its digest while it is sent
+
+	Pulls *pulls.Recorder // of manifests that members host; nil: none is recorded
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -59,6 +62,7 @@ type Service struct {
 	topologies *chains.Topologies
 	caches     *cache.Caches
 	budget     *respond.ByteBudget
+	pulls      *pulls.Recorder
 }
 
 // New makes the service. Run does its background work.
@@ -77,6 +81,7 @@ func New(c Config) *Service {
 			Log: c.Log, Metrics: c.Metrics, Now: c.Now, Turnover: c.Turnover, Replaced: c.Topologies.Clear,
 		}),
 		budget: respond.NewByteBudget(),
+		pulls:  c.Pulls,
 	}
 }
 

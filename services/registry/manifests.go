@@ -24,6 +24,9 @@ type GetManifestRequest struct {
 // media type of its first push (contract row D1).
 func (s *Service) GetManifest(ctx context.Context, req GetManifestRequest) (meta.Manifest, error) {
 	m, err := s.meta.FindManifest(ctx, req.Repo, req.Reference)
+	if err == nil {
+		s.pulls.Add(req.Repo, req.Reference, m.Digest)
+	}
 	return m, markNotHosted(err)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/policy"
+	"github.com/berth-registry/berth/services/internal/pulls"
 	"github.com/berth-registry/berth/services/internal/respond"
 )
 
@@ -24,6 +25,8 @@ type Config struct {
 	Topologies *chains.Topologies // the process's cache; nil: one of its own
 
 	Verify bool // compare each blob with its digest while it is sent
+
+	Pulls *pulls.Recorder // of hosted manifests; nil: none is recorded
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -47,6 +50,7 @@ type Service struct {
 	budget *respond.ByteBudget
 	guard  chains.PushGuard
 	policy policy.Checker
+	pulls  *pulls.Recorder
 }
 
 // New makes the service.
@@ -62,6 +66,7 @@ func New(c Config) *Service {
 		blobs:  respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log, Verify: c.Verify},
 		budget: respond.NewByteBudget(),
 		guard:  chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
+		pulls:  c.Pulls,
 	}
 	s.policy = policy.Checker{
 		Seen: c.Meta, Now: c.Now, Verdicts: policy.NewVerdicts(c.Now), Stored: policy.Stored{Meta: c.Meta, Blobs: s.blobs},

@@ -103,6 +103,7 @@ func Run(t *testing.T, open Open) {
 		{"Tags", testTags},
 		{"TagHistory", testTagHistory},
 		{"TagUndelete", testTagUndelete},
+		{"HostedPulls", testHostedPulls},
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},
 		{"Scrubs", testScrubs},

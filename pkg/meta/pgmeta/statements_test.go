@@ -62,7 +62,7 @@ func (n node) walksAll() []string {
 // weekly sweep, and what has few rows.
 func walker(name string) bool {
 	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") ||
-		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "unfinishedPurge" || name == "forgetStray" || name == "sumUsage" || name == "sumTotal" || name == "countDamaged" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
+		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "unfinishedPurge" || name == "forgetStray" || name == "sumUsage" || name == "sumTotal" || name == "endLostRecorders" || name == "findPullAccounting" || name == "countDamaged" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
 }
 
 // large are rows of every table, so many that the planner weighs its ways.
@@ -104,6 +104,8 @@ var large = []string{
 	`INSERT INTO manifest_children SELECT tenant_id, repo_id, digest, digest FROM manifests`,
 	`INSERT INTO tags SELECT tenant_id, repo_id, 'v' || row_number() OVER (), digest, 1 FROM manifests`,
 	`INSERT INTO tag_history SELECT tenant_id, repo_id, name, n, manifest, manifest, 'push', '', now() - n * interval '1 day' FROM tags, generate_series(1, 2) n`,
+	`INSERT INTO manifest_pulls SELECT tenant_id, repo_id, digest, now(), 1 FROM manifests`,
+	`INSERT INTO tag_pulls SELECT tenant_id, repo_id, name, now(), 1 FROM tags`,
 	`INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)
 	 SELECT o.tenant_id, gen_random_uuid(), r.id, 'open', 1, 1, '', o.incarnation, now() + interval '1 hour' FROM objects o JOIN repositories r USING (tenant_id) WHERE o.state = 'S' AND r.id % 10 = 1`,
 	`INSERT INTO upload_parts SELECT tenant_id, id, 1, 1, '' FROM uploads`,

@@ -34,7 +34,7 @@ func TestStatementsPrepare(t *testing.T) {
 // wholeTables are the statements that read whole tables on purpose: fsck and
 // the weekly sweep.
 func wholeTables(name string) bool {
-	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions" || name == "unfinishedPurge"
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions" || name == "unfinishedPurge" || name == "endLostRecorders"
 }
 
 // plan is EXPLAIN QUERY PLAN, a line for each step.
@@ -82,6 +82,11 @@ var walks = map[string]string{
 	"purgeTrash":        "has a LIMIT",
 	"endDeletionsOf":    "reads the few deletions that are in flight",
 	"purgeAccounts":     "has a LIMIT",
+
+	"listContentManifests": "returns them all",
+	"listContentChildren":  "returns them all",
+	"listContentBlobs":     "returns them all",
+	"listContentTags":      "returns them all",
 
 	"listNaming":    "looks into each repository of a tenant, by index",
 	"nextNaming":    "looks into each repository of a tenant, by index",

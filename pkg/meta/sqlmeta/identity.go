@@ -43,6 +43,9 @@ func (s *Records) ClaimIdentity(ctx context.Context, id identity.Identity) (iden
 func (s *Records) RaiseIdentity(ctx context.Context, atLeast int64) (identity.Identity, error) {
 	var id identity.Identity
 	err := s.engine.Write(ctx, noTenant, func(t Tx) error {
+		if err := t.Queue(restartPullsBehind, atLeast); err != nil {
+			return err
+		}
 		found, err := t.Find(raiseIdentity, []any{atLeast}, &id.Deployment, &id.Generation)
 		if err == nil && !found {
 			err = noIdentity()

@@ -73,7 +73,7 @@ type Caches struct {
 	absent   *ttlcache.Cache[string, struct{}] // what upstreams do not have
 	proved   *ttlcache.Cache[string, struct{}] // names, see proof.go
 	lists    *lists
-	pulls    *pulls
+	pulls    *gatheredPulls
 	statuses *statuses
 	answers  *answerMetrics
 	verdicts *policy.Verdicts

@@ -101,5 +101,5 @@ func (r *Repository) fetchManifest(ctx context.Context, ref oci.Reference, what 
 
 // pulled records that a cached manifest was pulled.
 func (r *Repository) pulled(d oci.Digest) {
-	r.caches.pulls.add(meta.CachedPull{Repo: r.Repo, Digest: d, Keep: r.Settings.Keep})
+	r.caches.pulls.Add(pullKey{r.Repo, d}, meta.CachedPull{Repo: r.Repo, Digest: d, Keep: r.Settings.Keep})
 }

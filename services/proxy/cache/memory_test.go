@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -58,10 +59,16 @@ func TestListsAreBounded(t *testing.T) {
 func TestPullsAreBounded(t *testing.T) {
 	p := newPulls()
 	for i := range maxPulls + 10 {
-		p.add(meta.CachedPull{Digest: oci.Digest(fmt.Sprint(i))})
-		p.add(meta.CachedPull{Digest: oci.Digest(fmt.Sprint(i))})
+		for range 2 {
+			d := oci.Digest(fmt.Sprint(i))
+			p.Add(pullKey{digest: d}, meta.CachedPull{Digest: d})
+		}
 	}
-	if n := len(p.seen); n != maxPulls {
-		t.Errorf("%d pulls are gathered, want %d", n, maxPulls)
+	n := 0
+	if _, err := p.Flush(t.Context(), batchSize, func(_ context.Context, batch []meta.CachedPull, _ bool) error {
+		n += len(batch)
+		return nil
+	}); err != nil || n != maxPulls {
+		t.Errorf("%d pulls are gathered, want %d (%v)", n, maxPulls, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/pulls"
 )
 
 // flushInterval is the time between writes of pulls and statuses.
@@ -34,8 +35,15 @@ func (c *Caches) Run(ctx context.Context) {
 
 // RecordPulls writes the pulls that were gathered.
 func (c *Caches) RecordPulls(ctx context.Context) {
-	if err := c.pulls.flush(ctx, c.Meta, c.grain()); err != nil {
-		c.Log.WarnContext(ctx, "pulls of cached content were not recorded; it may be removed earlier than it should", "error", err)
+	grain := c.grain()
+	_, err := c.pulls.Flush(ctx, batchSize, func(ctx context.Context, batch []meta.CachedPull, _ bool) error {
+		for i := range batch {
+			batch[i].Grain = grain
+		}
+		return c.Meta.RecordPulls(ctx, batch)
+	})
+	if err != nil {
+		c.Log.WarnContext(ctx, "pulls of cached content were not recorded; it is tried again, but the content may be removed earlier than it should", "error", err)
 	}
 }
 
@@ -60,52 +68,20 @@ func (c *Caches) flush(ctx context.Context) {
 // and count as not pulled.
 const maxPulls = 65536
 
-// pulls gathers pulls from the cache, which are written in batches.
-type pulls struct {
-	mu   sync.Mutex
-	seen map[pullKey]meta.CachedPull
-}
-
 type pullKey struct {
 	repo   meta.Repo
 	digest oci.Digest
 }
 
-func newPulls() *pulls { return &pulls{seen: map[pullKey]meta.CachedPull{}} }
+// gatheredPulls are pulls from the cache, which are written in batches.
+type gatheredPulls = pulls.Gathered[pullKey, meta.CachedPull]
 
-func (p *pulls) add(pull meta.CachedPull) {
-	key := pullKey{pull.Repo, pull.Digest}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, seen := p.seen[key]; seen || len(p.seen) < maxPulls {
-		p.seen[key] = pull
-	}
+func newPulls() *gatheredPulls {
+	return pulls.Gather[pullKey](maxPulls, func(_, now meta.CachedPull) meta.CachedPull { return now })
 }
 
 // batchSize is how many pulls one call of the store takes.
 const batchSize = 1000
-
-func (p *pulls) flush(ctx context.Context, m Meta, grain time.Duration) error {
-	p.mu.Lock()
-	seen := p.seen
-	p.seen = map[pullKey]meta.CachedPull{}
-	p.mu.Unlock()
-
-	batch := make([]meta.CachedPull, 0, min(len(seen), batchSize))
-	for _, pull := range seen {
-		pull.Grain = grain
-		if batch = append(batch, pull); len(batch) == batchSize {
-			if err := m.RecordPulls(ctx, batch); err != nil {
-				return err
-			}
-			batch = batch[:0]
-		}
-	}
-	if len(batch) == 0 {
-		return nil
-	}
-	return m.RecordPulls(ctx, batch)
-}
 
 // statuses gathers which upstreams were asked, to record their status.
 type statuses struct {
