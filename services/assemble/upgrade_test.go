@@ -2,6 +2,7 @@ package assemble_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"os"
@@ -14,12 +15,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // What version 16 of the schema holds, with all nouns that are configured, works
-// with this program: content is served, the account's key still logs in, and fsck
-// finds nothing.
+// with this program: content is served with all of its tags, the account's key still
+// logs in and moves a tag, as no tag rule is there, and fsck finds nothing.
 func TestH4_Version16(t *testing.T) {
 	t.Run("a directory", func(t *testing.T) {
 		dir := t.TempDir()
@@ -57,8 +59,20 @@ func worksAsBefore(t *testing.T, c boot.Config, secretFile string) {
 		login.SetBasicAuth("ci", string(key))
 		answer, err := r.client.Do(login)
 		mustAll(t, err)
-		if mustAll(t, answer.Body.Close()); answer.StatusCode != http.StatusOK {
+		var token struct{ Token string }
+		mustAll(t, json.NewDecoder(answer.Body).Decode(&token), answer.Body.Close())
+		if answer.StatusCode != http.StatusOK {
 			t.Errorf("the key of before: %s", answer.Status)
+		}
+		tags := func() string { return string(bytes.TrimSpace(r.get(t, r.at("tags/list")).want(t, http.StatusOK).body)) }
+		if got := tags(); got != `{"name":"old/app","tags":["v1"]}` {
+			t.Errorf("the tags are %s", got)
+		}
+		other := ocitest.Index()
+		header := headers("Authorization", "Bearer "+token.Token, "Content-Type", other.MediaType)
+		r.send(t, request{method: http.MethodPut, target: r.at("manifests/v1"), header: header, body: other.Bytes}).want(t, http.StatusCreated)
+		if got := r.get(t, r.at("manifests/v1")).want(t, http.StatusOK); !bytes.Equal(got.body, other.Bytes) || tags() != `{"name":"old/app","tags":["v1"]}` {
+			t.Errorf("v1 is %s, the tags are %s", got.body, tags())
 		}
 	})
 	if found, err := check(c); err != nil || len(found) > 0 {

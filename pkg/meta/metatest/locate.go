@@ -24,6 +24,24 @@ func testLocateBlob(t *testing.T, open Open) {
 			t.Errorf("%+v, want %q", got, want)
 		}
 	})
+	t.Run("P50 names the repository whose trash alone holds it, also once that is deleted", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		w.pushImage(r, "kept", "other")
+		m := w.pushImage(r, "v1", "config")
+		w.must(w.tryDelete(r, m.Digest))
+		w.must(w.Store.DeleteBlob(t.Context(), cause(), r, digestOf("config"))) // gone from every read
+		named := func() {
+			t.Helper()
+			got, err := w.Store.LocateBlob(t.Context(), int64(w.tenant), digestOf("config"))
+			if w.must(err); got.Tenant != "acme" || !slices.Equal(got.Repositories, []string{"tenants/acme/registries/main/repositories/app"}) {
+				t.Errorf("%+v", got)
+			}
+		}
+		named()
+		w.must(w.Store.DeleteRepository(t.Context(), cause(), r))
+		named()
+	})
 	t.Run("P50 names ten of many, the tenant alone for no digest, and nothing of an unknown tenant", func(t *testing.T) {
 		w := newWorld(t, open)
 		for i := range 12 {

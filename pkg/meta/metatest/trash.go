@@ -207,6 +207,7 @@ func testTrash(t *testing.T, open Open) {
 	})
 	t.Run("W6 an index comes back with its children", func(t *testing.T) { testTrashIndex(t, open) })
 	t.Run("W7 referrers come back with their subject", func(t *testing.T) { testTrashReferrers(t, open) })
+	t.Run("W7 a referrer stays in the trash where its subject is gone meanwhile", func(t *testing.T) { testTrashFollows(t, open) })
 	t.Run("W8 the same request again takes effect once", func(t *testing.T) {
 		w := newWorld(t, open)
 		r := w.repo("app")

@@ -91,3 +91,39 @@ func testTrashReferrers(t *testing.T, open Open) {
 	}
 	w.consistent()
 }
+
+// testTrashFollows has an undelete of a referrer meet the deletion of its subject: before it, and
+// at the same time.
+func testTrashFollows(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	r := w.repo("app")
+	m := w.pushImage(r, "v1", "config")
+	signature := w.image(descriptor(m), w.push(r, "signature"))
+	w.put(r, signature, "signed")
+	remove := func() error {
+		return w.Store.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: r, Digest: m.Digest, By: cause(), Referrers: true})
+	}
+	w.must(remove())
+	// A step of the undelete of its subject, which another one has deleted again.
+	follows := signature
+	follows.Repo, follows.By, follows.Undelete, follows.Follows = r, cause(), true, m.Digest
+	w.refused(w.Store.PutManifest(t.Context(), follows), fault.NotFound, fault.ManifestUnknown)
+	w.missing(r, signature.Manifest.Digest)
+	for range 8 {
+		w.must(w.undelete(r, m.Digest))
+		w.complete(r, signature.Manifest.Digest, "signature")
+		together(
+			func() { w.fine(remove()) },
+			func() { ignore(t, w.undelete(r, m.Digest), fault.ManifestUnknown) },
+		)
+		_, err := w.Store.FindManifest(t.Context(), r, oci.Reference{Digest: m.Digest})
+		if fault.KindOf(err) == fault.NotFound {
+			w.missing(r, signature.Manifest.Digest)
+		} else {
+			w.must(err)
+			w.complete(r, signature.Manifest.Digest, "signature")
+			w.must(remove())
+		}
+		w.consistent()
+	}
+}

@@ -55,6 +55,25 @@ func testTrashQuota(t *testing.T, open Open) {
 		w.refused(err, fault.Denied, fault.QuotaExceeded)
 		w.consistent()
 	})
+	t.Run("W10 a tenant at its quota can delete, restore, purge and push again", func(t *testing.T) {
+		w, r, first := full(t)
+		for _, name := range []string{"b", "c"} {
+			w.must(w.tryDelete(r, first.Digest))
+			w.must(w.undelete(r, first.Digest))
+			_, err := w.tryPush(r, large(name, layer))
+			w.refused(err, fault.Denied, fault.QuotaExceeded)
+			w.purgeDigest(first.Digest)
+			w.ended(first.Digest)
+			first = w.pushImage(r, "v1", "config", large(name, layer))
+			w.consistent()
+		}
+		w.must(w.tryDelete(r, first.Digest))
+		w.must(w.Store.DeleteRepository(t.Context(), cause(), r))
+		w.must(w.Store.UndeleteRepository(t.Context(), meta.RepositoryUndelete{Repo: r, By: cause()}))
+		w.must(w.undelete(r, first.Digest))
+		w.complete(r, first.Digest, "config", large("c", layer))
+		w.consistent()
+	})
 	t.Run("W10 a restore has to fit into the quota", func(t *testing.T) {
 		w, r, first := full(t)
 		w.must(w.tryDelete(r, first.Digest))
