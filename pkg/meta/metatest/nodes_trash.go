@@ -170,7 +170,7 @@ func (c *client) undeleteRepository() {
 		doubts := c.deleted.doubts
 		c.books, c.deleted = c.deleted.books, nil
 		for d, certain := range doubts {
-			c.look(d, certain)
+			c.look(c.manifests[d], certain)
 		}
 	case (!inTime || c.deleted.empty) && fault.Is(err, fault.NameUnknown):
 		c.deleted = nil
