@@ -151,6 +151,9 @@ func (p *purging) endTrash(ctx context.Context, m found) error {
 	})
 }
 
+// discard reads a row that was only to be locked.
+func discard(Scan) error { return nil }
+
 const (
 	historyNaming = `
 SELECT h.repo_id, h.manifest
@@ -161,6 +164,11 @@ SELECT h.repo_id, h.previous
   FROM repositories r CROSS JOIN tag_history h
  WHERE r.tenant_id = $1 AND h.tenant_id = r.tenant_id AND h.repo_id = r.id AND h.previous = $2
  LIMIT 1`
+
+	// Two purges may find the same changes, each by another manifest.
+	findForgotten = `
+SELECT version FROM tag_history WHERE tenant_id = $1 AND repo_id = $2 AND (manifest = $3 OR previous = $3)`
+	lockForgotten = findForgotten + ` ORDER BY name, version FOR UPDATE`
 
 	forgetMoves    = `DELETE FROM tag_history WHERE tenant_id = $1 AND repo_id = $2 AND manifest = $3`
 	forgetPrevious = `UPDATE tag_history SET previous = NULL WHERE tenant_id = $1 AND repo_id = $2 AND previous = $3`
@@ -179,6 +187,10 @@ func (p *purging) history(ctx context.Context) (int, error) {
 // a gap from then on.
 func (p *purging) forget(ctx context.Context, m found) error {
 	return p.write(ctx, func(t Tx) error {
+		err := t.List(t.Pick(findForgotten, lockForgotten), []any{p.tenant, m.repo, m.digest.Bytes()}, discard)
+		if err != nil {
+			return err
+		}
 		if err := t.Queue(forgetMoves, p.tenant, m.repo, m.digest.Bytes()); err != nil {
 			return err
 		}
@@ -361,6 +373,10 @@ RETURNING incarnation, size, hosted`
 	condemnPurged = `
 UPDATE objects SET state = 'D', delete_after = berth_now() + CAST($3 AS interval), cached = $4 WHERE tenant_id = $1 AND incarnation = $2 AND state = 'L'`
 
+	// Where the blob is gone, purges of what named it meet here.
+	findToHasten = `SELECT incarnation FROM objects WHERE tenant_id = $1 AND digest = $2 AND state = 'D' ORDER BY incarnation`
+	lockToHasten = findToHasten + ` FOR NO KEY UPDATE`
+
 	// Also those that were condemned before, and wait longer.
 	hastenCondemned = `
 UPDATE objects
@@ -393,6 +409,9 @@ func (p *purging) drop(ctx context.Context, d oci.Digest) (int, error) {
 			if err := t.Queue(condemnPurged, p.tenant, object[:], evicted, !hosted); err != nil {
 				return err
 			}
+		}
+		if err := t.List(t.Pick(findToHasten, lockToHasten), []any{p.tenant, d.Bytes()}, discard); err != nil {
+			return err
 		}
 		n, err := t.Exec(hastenCondemned, p.tenant, d.Bytes(), p.digest.Bytes(), evicted)
 		changed = int(n)
