@@ -227,20 +227,12 @@ func (a *attempt) rebinding(ctx context.Context, fetches int) error {
 // upstream makes a new upstream in place of the last one; false where the admin
 // API refuses its URL.
 func (a *attempt) upstream(ctx context.Context, url string) (bool, error) {
-	if a.n > 0 {
-		if err := a.mirror(ctx, ""); err != nil {
-			return false, err
-		}
-		if err := a.server.Call(ctx, token, http.MethodDelete, fmt.Sprintf("/v1/tenants/default/upstreams/u%d?allow_missing=true", a.n), "", &struct{}{}); err != nil {
-			return false, err
-		}
-	}
-	a.n++
+	before := a.n
 	body, err := json.Marshal(map[string]string{"url": url, "proxy": a.way})
 	if err != nil {
 		return false, err
 	}
-	status, answer, err := a.send(ctx, http.MethodPost, "http://"+a.server.Admin+fmt.Sprintf("/v1/tenants/default/upstreams?upstream_id=u%d", a.n), string(body), token)
+	status, answer, err := a.send(ctx, http.MethodPost, "http://"+a.server.Admin+fmt.Sprintf("/v1/tenants/default/upstreams?upstream_id=u%d", before+1), string(body), token)
 	if err == nil && status != http.StatusOK && status != http.StatusBadRequest {
 		err = fmt.Errorf("an upstream at %q is answered %d: %s", url, status, answer)
 	}
@@ -250,13 +242,18 @@ func (a *attempt) upstream(ctx context.Context, url string) (bool, error) {
 	if err != nil || status != http.StatusOK {
 		return false, err
 	}
-	return true, a.mirror(ctx, fmt.Sprintf(`"u%d"`, a.n))
+	a.n++
+	if err := a.mirror(ctx); err != nil || before == 0 {
+		return err == nil, err
+	}
+	err = a.server.Call(ctx, token, http.MethodDelete, fmt.Sprintf("/v1/tenants/default/upstreams/u%d", before), "", &struct{}{})
+	return err == nil, err
 }
 
-// mirror makes this upstream the one that the default registry answers for, "" none.
-func (a *attempt) mirror(ctx context.Context, quotedSlug string) error {
+// mirror makes the newest upstream the one that the default registry answers for.
+func (a *attempt) mirror(ctx context.Context) error {
 	return a.server.Call(ctx, token, http.MethodPatch, "/v1/tenants/default/registries/main?update_mask=mirror_upstreams",
-		`{"mirror_upstreams": [`+quotedSlug+`]}`, &struct{}{})
+		fmt.Sprintf(`{"mirror_upstreams": ["u%d"]}`, a.n), &struct{}{})
 }
 
 // quoted is the URL in a message.
