@@ -110,6 +110,7 @@ func pairs() []pair {
 
 var (
 	meetFlag  = flag.String("meet", "", "only this pair of TestR50_PairsInAllOrders: put-image+unlink")
+	partFlag  = flag.String("part", "", "only this part of the pairs of TestR50_PairsInAllOrders: 1/40")
 	orderFlag = flag.String("order", "", "with -meet, only this order: first/before/between/seed")
 )
 
@@ -125,6 +126,9 @@ func TestR50_PairsInAllOrders(t *testing.T) {
 	d := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	d.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	chance := randomOrders / len(all)
+	if *partFlag != "" {
+		all = part(t)
+	}
 	some := all[:dice.Count(t, len(all)/10, len(all))]
 	tenth := len(some) < len(all)
 	if *meetFlag != "" {
@@ -159,6 +163,22 @@ func named(t *testing.T, all []pair) []pair {
 	}
 	t.Fatalf("no two moves are called %q", *meetFlag)
 	return nil
+}
+
+// part are the pairs of the flag. The long run takes one part after another.
+func part(t *testing.T) []pair {
+	t.Helper()
+	var number, of int
+	if _, err := fmt.Sscanf(*partFlag, "%d/%d", &number, &of); err != nil || number < 1 || number > of {
+		t.Fatalf("-part %s: it is a number of a number of parts, as 1/40", *partFlag)
+	}
+	var some []pair
+	for i, p := range pairs() {
+		if i%of == number-1 {
+			some = append(some, p)
+		}
+	}
+	return some
 }
 
 // all lets a pair meet in all its orders or a tenth of them, and in so many that chance
