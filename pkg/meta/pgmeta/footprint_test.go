@@ -1,7 +1,9 @@
 package pgmeta
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -236,4 +238,34 @@ func (f *footprints) named(alias, text string, all tables) tables {
 		return all
 	}
 	return named
+}
+
+func (t tables) String() string { return strings.Join(slices.Sorted(maps.Keys(t)), " ") }
+
+func TestFootprints(t *testing.T) {
+	f := newFootprints(t, connect(t, migrated(t)))
+	for name, c := range map[string]struct{ text, reads, writes, locks, shares, end string }{
+		"a select":           {text: `SELECT 1 FROM blobs b JOIN objects o ON o.digest = b.digest`, reads: "blobs objects"},
+		"a view":             {text: `SELECT id FROM open_repositories`, reads: "registries repositories tenants"},
+		"a lock":             {text: `SELECT 1 FROM blobs b JOIN objects o ON o.digest = b.digest FOR UPDATE OF b`, reads: "blobs objects", locks: "blobs"},
+		"a lock with others": {text: `SELECT 1 FROM repositories FOR KEY SHARE`, reads: "repositories", shares: "repositories"},
+		"a lock of a number": {text: `SELECT pg_advisory_xact_lock_shared(47, hashint8($1))`, shares: "advisory"},
+		"an insert":          {text: `INSERT INTO cache_tags (tenant_id) VALUES ($1)`, reads: "cache_tags manifests", writes: "cache_tags", locks: "cache_tags", shares: "manifests", end: "usage"},
+		"an event":           {text: `INSERT INTO events (op) VALUES ($1)`, writes: "events"},
+		"an update":          {text: `UPDATE objects SET delete_after = NULL WHERE state = 'D'`, reads: "objects", writes: "objects", locks: "objects"},
+		"an update of a key": {text: `UPDATE objects SET state = 'D'`, reads: "blobs objects", writes: "objects", locks: "objects", shares: "blobs"},
+		"a delete with children": {
+			text:  `DELETE FROM manifests WHERE digest = $1`,
+			reads: "cache_tags manifest_blobs manifest_children manifest_pulls manifests tags", writes: "cache_tags manifest_blobs manifest_children manifest_pulls manifests",
+			locks: "cache_tags manifest_blobs manifest_children manifest_pulls manifests", shares: "tags", end: "usage",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now, end := f.of(c.text)
+			got := []string{now.reads.String(), now.writes.String(), now.locks.String(), now.shares.String(), end.writes.String()}
+			if want := []string{c.reads, c.writes, c.locks, c.shares, c.end}; !slices.Equal(got, want) {
+				t.Errorf("%q\nwant %q", got, want)
+			}
+		})
+	}
 }
