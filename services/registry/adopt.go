@@ -12,8 +12,8 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/source"
 )
 
 const (
@@ -46,10 +46,9 @@ type adoption struct {
 	*Service
 	registry  string // slug
 	by        meta.Cause
-	anonymous bool                                 // the caller is not logged in
-	caller    chain.Caller                         // where the group does not delegate
-	from      []meta.Repo                          // the storage of the chain's members for the name
-	upstreams map[tenant.RegistryID]*meta.Upstream // of those that are caches
+	anonymous bool           // the caller is not logged in
+	caller    chain.Caller   // where the group does not delegate
+	from      source.Sources // the storage of the chain's members for the name
 	seen      map[oci.Digest]bool
 }
 
@@ -90,24 +89,24 @@ func missingFrom(err error) *meta.Missing {
 
 // adopt adopts the missing references of p and returns those that it cannot.
 func (a *adoption) adopt(ctx context.Context, p meta.ManifestPut, missing meta.Missing, depth int) (meta.Missing, error) {
-	if a.from == nil {
+	if a.from.Repos == nil {
 		var err error
-		if a.from, err = a.sources(ctx, p.Repo); err != nil {
+		if a.from, err = a.sources.InChain(ctx, p.Repo, a.registry, a.anonymous, a.caller); err != nil {
 			return meta.Missing{}, err
 		}
 	}
 	for _, d := range missing.All() {
 		a.seen[d] = true
 	}
-	if len(a.from) == 0 || len(a.seen) > maxAdopted {
+	if len(a.from.Repos) == 0 || len(a.seen) > maxAdopted {
 		return missing, nil
 	}
 	var lacking meta.Missing
 	for some := range slices.Chunk(missing.Blobs, meta.MaxAdopted) {
-		if err := a.checkCached(ctx, p.Repo.Tenant, some); err != nil {
+		if err := a.from.CheckCached(ctx, p.Repo.Tenant, some); err != nil {
 			return lacking, err
 		}
-		others, err := a.meta.AdoptBlobs(ctx, a.cause(), a.from, p.Repo, some)
+		others, err := a.meta.AdoptBlobs(ctx, a.cause(), a.from.Repos, p.Repo, some)
 		if err != nil {
 			return lacking, err
 		}
@@ -136,7 +135,7 @@ func (a *adoption) adoptChild(ctx context.Context, p meta.ManifestPut, d oci.Dig
 	if depth == 0 {
 		return absent
 	}
-	m, err := a.find(ctx, d)
+	m, err := a.from.Find(ctx, d)
 	switch {
 	case fault.Is(err, fault.ManifestUnknown):
 		return absent
@@ -163,36 +162,6 @@ func (a *adoption) cause() meta.Cause {
 	by := a.by
 	by.Op = uuid.New()
 	return by
-}
-
-// sources are the repositories with the tenant's own storage for the name. It reads
-// the chain without a cache: an outdated chain must not decide what is stored for
-// good. The registry's own claim does not count, since this push makes it; claims
-// of other members do.
-func (a *adoption) sources(ctx context.Context, r meta.Repo) ([]meta.Repo, error) {
-	topology, err := a.meta.FindTopology(ctx, r.Tenant)
-	if err != nil {
-		return nil, err
-	}
-	found := []meta.Repo{}
-	c, err := chain.Of(topology, a.registry)
-	if err != nil {
-		return found, nil //nolint:nilerr // an invalid chain has no sources
-	}
-	storages := c.Storages(r.Name, a.caller)
-	claimed := false
-	if slices.ContainsFunc(storages, func(s chain.Storage) bool { return s.Unclaimed }) {
-		if claimed, err = a.meta.ClaimedBy(ctx, r.Tenant, c.Registries[1:], r.Name); err != nil {
-			return nil, err
-		}
-	}
-	for _, s := range storages {
-		if (!s.Unclaimed || !claimed) && (!s.Withheld || !a.anonymous) {
-			found = append(found, meta.Repo{Tenant: r.Tenant, Registry: s.Registry, Name: s.Name})
-			a.upstreams[s.Registry] = s.Upstream
-		}
-	}
-	return found, nil
 }
 
 func sortSet(digests *[]oci.Digest) {

@@ -10,7 +10,6 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -103,7 +102,7 @@ func (s *Service) store(ctx context.Context, req PutManifestRequest, p meta.Mani
 	}
 	a := adoption{
 		Service: s, registry: req.AdoptFor, by: p.By, anonymous: p.By.Actor == anonymous, caller: req.Caller,
-		seen: map[oci.Digest]bool{}, upstreams: map[tenant.RegistryID]*meta.Upstream{},
+		seen: map[oci.Digest]bool{},
 	}
 	return a.put(ctx, p, maxDepth)
 }

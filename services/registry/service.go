@@ -13,6 +13,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/policy"
 	"github.com/berth-registry/berth/services/internal/pulls"
 	"github.com/berth-registry/berth/services/internal/respond"
+	"github.com/berth-registry/berth/services/internal/source"
 )
 
 // Config is what the service needs.
@@ -45,12 +46,12 @@ type Meta interface {
 // Service has one method per operation. The rules of its endpoints check rights
 // before.
 type Service struct {
-	meta   Meta
-	blobs  respond.Blobs
-	budget *respond.ByteBudget
-	guard  chains.PushGuard
-	policy policy.Checker
-	pulls  *pulls.Recorder
+	meta    Meta
+	blobs   respond.Blobs
+	budget  *respond.ByteBudget
+	guard   chains.PushGuard
+	sources source.Finder
+	pulls   *pulls.Recorder
 }
 
 // New makes the service.
@@ -68,9 +69,6 @@ func New(c Config) *Service {
 		guard:  chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 		pulls:  c.Pulls,
 	}
-	s.policy = policy.Checker{
-		Seen: c.Meta, Now: c.Now, Verdicts: policy.NewVerdicts(c.Now), Stored: policy.Stored{Meta: c.Meta, Blobs: s.blobs},
-		Once: func(ctx context.Context, _ string, f func(ctx context.Context) error) error { return f(ctx) },
-	}
+	s.sources = source.Finder{Meta: c.Meta, Blobs: c.Blobs, Policy: policy.NewStored(c.Meta, s.blobs, c.Now)}
 	return s
 }

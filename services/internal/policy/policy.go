@@ -13,6 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // Checker decides by the settings of upstreams.
@@ -28,6 +29,18 @@ type Checker struct {
 	Once func(ctx context.Context, work string, f func(ctx context.Context) error) error
 	// Pulled records that a cached manifest was needed for a pull; it may be nil.
 	Pulled func(d oci.Digest)
+}
+
+// NewStored is a Checker that asks no upstream.
+func NewStored(m interface {
+	StoredMeta
+	meta.CachedAges
+}, blobs respond.Blobs, now func() time.Time,
+) Checker {
+	return Checker{
+		Seen: m, Now: now, Verdicts: NewVerdicts(now), Stored: Stored{Meta: m, Blobs: blobs},
+		Once: func(ctx context.Context, _ string, f func(ctx context.Context) error) error { return f(ctx) },
+	}
 }
 
 // Check returns nil if the upstream's rules let the manifest of its cache be served, a

@@ -1,4 +1,4 @@
-package registry
+package source
 
 import (
 	"context"
@@ -16,27 +16,27 @@ import (
 // checksAtOnce is how many objects are looked for at a time.
 const checksAtOnce = 8
 
-// checkCached makes blobs suspect that were only ever cached and have lost their bytes,
+// CheckCached makes blobs suspect that were only ever cached and have lost their bytes,
 // so that they are not adopted: after a restore of the metadata, the bytes of evicted
 // content are gone (protocol section 6).
-func (a *adoption) checkCached(ctx context.Context, t tenant.ID, blobs []oci.Digest) error {
-	cached, err := a.meta.FindNeverHosted(ctx, t, blobs)
+func (s Sources) CheckCached(ctx context.Context, t tenant.ID, blobs []oci.Digest) error {
+	cached, err := s.Meta.FindNeverHosted(ctx, t, blobs)
 	if err != nil {
 		return err
 	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(checksAtOnce)
 	for _, b := range cached {
-		all.Go(func() error { return a.checkBytes(ctx, b) })
+		all.Go(func() error { return s.checkBytes(ctx, b) })
 	}
 	return all.Wait()
 }
 
-func (a *adoption) checkBytes(ctx context.Context, b meta.Blob) error {
-	size, err := a.blobs.Store.Stat(ctx, b.Key)
+func (s Sources) checkBytes(ctx context.Context, b meta.Blob) error {
+	size, err := s.Blobs.Stat(ctx, b.Key)
 	switch {
 	case errors.Is(err, blob.ErrMissing), err == nil && size != b.Size:
-		return a.meta.MarkSuspect(ctx, b)
+		return s.Meta.MarkSuspect(ctx, b)
 	case err != nil:
 		return fault.Down(err, "the content of this blob")
 	}
