@@ -69,6 +69,7 @@ const (
 	RequestInvalid    Reason = "REQUEST_INVALID"    // a part of the request is malformed; the message names it
 	PageTokenInvalid  Reason = "PAGE_TOKEN_INVALID" // the page token is not one that this list gave
 	AlreadyExists     Reason = "ALREADY_EXISTS"     // a resource with this ID already exists
+	NotPromotable     Reason = "NOT_PROMOTABLE"     // the image lacks something that its promotion needs; the message says what
 	InUse             Reason = "IN_USE"             // another resource names this one
 	NotEmpty          Reason = "NOT_EMPTY"          // it has content; deleting it with that needs force
 	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"   // resource not found

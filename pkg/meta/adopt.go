@@ -30,6 +30,9 @@ type Adopter interface {
 	// has ever linked, without suspect ones. After a restore of the metadata their
 	// bytes may be missing: the caller checks them before AdoptBlobs.
 	FindNeverHosted(ctx context.Context, t tenant.ID, blobs []oci.Digest) ([]Blob, error)
+	// FindHeld returns those of the blobs that one of the repositories holds, without
+	// suspect ones, in order: what AdoptBlobs would link. All are of one tenant.
+	FindHeld(ctx context.Context, from []Repo, blobs []oci.Digest) ([]oci.Digest, error)
 	// FindAdoptable finds a manifest in the first of the repositories that holds it;
 	// fault.ManifestUnknown if it is in none of them.
 	FindAdoptable(ctx context.Context, from []Repo, d oci.Digest) (Manifest, error)

@@ -43,6 +43,25 @@ const (
 	ManifestPurged = "manifest.purge"
 )
 
+// The verbs of events of a put.
+const (
+	manifestPut       = "manifest.put"
+	manifestUndeleted = "manifest.undelete"
+	manifestPromoted  = "manifest.promote"
+)
+
+// EventVerb is the verb of the event of the put.
+func (p ManifestPut) EventVerb() string {
+	switch {
+	case p.Undelete:
+		return manifestUndeleted
+	case p.Verb == TagPromoted:
+		return manifestPromoted
+	default:
+		return manifestPut
+	}
+}
+
 // DigestTarget is the target of events of a digest in all repositories of a tenant.
 func DigestTarget(d oci.Digest) string { return "digests/" + d.String() }
 

@@ -38,10 +38,26 @@ type ManifestPut struct {
 	// Follows is, of an Undelete, the manifest that it comes back with: without that it
 	// stays in the trash (fault.ManifestUnknown).
 	Follows oci.Digest
+	// Requires are manifests that the repository must have when the put commits, as
+	// children of an index: it fails with them missing, and none of them expires after it.
+	// So a tag that is promoted leads to all that was promoted with it.
+	Requires []oci.Digest
+	// Replaces, if not nil, is what every tag of the put has to point to until then; empty:
+	// no tag may exist. Otherwise it is refused with fault.EtagMismatch.
+	Replaces *oci.Digest
 }
 
 // TagVerb is Verb, or its default.
 func (p ManifestPut) TagVerb() TagVerb { return cmp.Or(p.Verb, TagPushed) }
+
+// CheckReplaced decides by Replaces about a tag that points to a manifest; empty: it does
+// not exist.
+func (p *ManifestPut) CheckReplaced(tag string, at oci.Digest) error {
+	if p.Replaces == nil || at == *p.Replaces {
+		return nil
+	}
+	return fault.New(fault.Conflict, fault.EtagMismatch, "tag %s was moved meanwhile; try again", tag)
+}
 
 // ManifestDelete is a manifest to delete, with all tags that point to it.
 type ManifestDelete struct {

@@ -23,8 +23,8 @@ type TagVerb string
 // The verbs.
 const (
 	TagPushed    TagVerb = "push"
-	TagPromoted  TagVerb = "promote" // reserved
-	TagDeleted   TagVerb = "delete"  // alone, or with its manifest
+	TagPromoted  TagVerb = "promote"
+	TagDeleted   TagVerb = "delete" // alone, or with its manifest
 	TagUndeleted TagVerb = "undelete"
 )
 

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/promotion"
 	"github.com/berth-registry/berth/services/token"
 )
 
@@ -45,6 +46,7 @@ type testStore interface {
 	Store
 	meta.Manifests
 	meta.Cache
+	promotion.Meta
 	meta.SigningKeys
 	meta.Identities
 	tenant.Finder
@@ -95,7 +97,7 @@ func serveAPI(t *testing.T, store testStore, change ...func(*Config, *Options)) 
 	}
 	c := Config{
 		Store: store, Pattern: pattern, OperatorToken: operatorToken, PageKey: []byte("page key of the tests"),
-		Secrets: secrets, Chains: silent{},
+		Secrets: secrets, Chains: silent{}, Promotions: promotion.New(store, nil),
 		Logins: token.NewAuthenticator(store, password.New(password.DefaultCost), limit.NewLocal(token.MaxFailures, token.FailurePeriod)),
 	}
 	o := Options{Log: slog.New(slog.DiscardHandler), Tracer: noop.NewTracerProvider()}

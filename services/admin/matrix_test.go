@@ -55,6 +55,7 @@ var matrixRows = map[string]struct {
 	"ListDeletedManifests": {&pb.ListDeletedManifestsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 	"UndeleteManifest":     {&pb.UndeleteManifestRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Digest: matrixDeleted.Digest.String()}, false},
 	"UndeleteTag":          {&pb.UndeleteTagRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "old"}, false},
+	"PromoteImage":         {&pb.PromoteImageRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest", ToTag: "stable"}, false},
 	"ListTags":             {&pb.ListTagsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 
 	"ListNameClaims":   {&pb.ListNameClaimsRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},

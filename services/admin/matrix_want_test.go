@@ -50,6 +50,8 @@ func matrixWant(rpc string, p matrixPrincipal, state string) codes.Code {
 		return foundWant(rpc, state)
 	case !p.own, slices.Contains(operatorsOnly, rpc), tenantName == "t-{s}" && state != "there":
 		return codes.PermissionDenied
+	case rpc == "PromoteImage":
+		return promoteWant(rpc, p, state)
 	case p.role == access.Admin, p.role == access.Auditor && reads(rpc):
 		return foundWant(rpc, state)
 	case p.rule == "undeleter" && slices.Contains(ofUndelete, rpc):
@@ -86,6 +88,18 @@ func shownWant(rpc string, p matrixPrincipal, state string) codes.Code {
 		return codes.NotFound
 	case everywhere, slices.Contains(ofRepository, rpc):
 		return codes.OK
+	default:
+		return codes.NotFound
+	}
+}
+
+// promoteWant is for those of the tenant: what they may not pull is missing.
+func promoteWant(rpc string, p matrixPrincipal, state string) codes.Code {
+	switch {
+	case p.role == access.Admin, p.role == access.Writer:
+		return foundWant(rpc, state)
+	case p.role == access.Reader, p.rule == "puller":
+		return codes.PermissionDenied
 	default:
 		return codes.NotFound
 	}

@@ -56,6 +56,7 @@ type Config struct {
 	Uses          *keyuse.Uses     // of keys; nil: they are not noted
 	Secrets       *seal.Keyring    // of passwords of upstreams; nil: none can be kept
 	Chains        Chains
+	Promotions    Promotions
 	Backups       Backups        // nil: this deployment is backed up by other means
 	Resolver      *net.Resolver  // looks up verification records; nil means the system's
 	Lifetimes     meta.Lifetimes // those of the store
@@ -70,29 +71,30 @@ type Config struct {
 // authentication put into the context and expect access to have been decided:
 // Server does both. It is safe for concurrent use.
 type Service struct {
-	store     Store
-	pattern   tenant.Pattern
-	own       func(tenantSlug, registry string, domains []string) bool
-	operator  [sha256.Size]byte
-	pages     pageTokens
-	resolver  *net.Resolver
-	secrets   *seal.Keyring
-	passwords *password.Hasher
-	logins    Logins
-	issuers   Issuers
-	loginURL  string
-	loginKeys *seal.Keyring
-	uses      *keyuse.Uses
-	chains    Chains
-	backups   Backups
-	changes   *limit.Local               // of accounts to what is their own
-	turns     *fairgate.Gate[netip.Addr] // of logins by password
-	issuing   *fairgate.Gate[netip.Addr] // of logins at issuers
-	atIssuer  *fairgate.Gate[int64]      // of those at one provider
-	unproven  *limit.Local               // logins at issuers that were refused
-	begun     *limit.Local               // logins of devices
-	asked     *devicePace                // whether those have ended
-	tests     *fairgate.Gate[tenant.ID]  // of TestAccess
+	store      Store
+	pattern    tenant.Pattern
+	own        func(tenantSlug, registry string, domains []string) bool
+	operator   [sha256.Size]byte
+	pages      pageTokens
+	resolver   *net.Resolver
+	secrets    *seal.Keyring
+	passwords  *password.Hasher
+	logins     Logins
+	issuers    Issuers
+	loginURL   string
+	loginKeys  *seal.Keyring
+	uses       *keyuse.Uses
+	chains     Chains
+	promotions Promotions
+	backups    Backups
+	changes    *limit.Local               // of accounts to what is their own
+	turns      *fairgate.Gate[netip.Addr] // of logins by password
+	issuing    *fairgate.Gate[netip.Addr] // of logins at issuers
+	atIssuer   *fairgate.Gate[int64]      // of those at one provider
+	unproven   *limit.Local               // logins at issuers that were refused
+	begun      *limit.Local               // logins of devices
+	asked      *devicePace                // whether those have ended
+	tests      *fairgate.Gate[tenant.ID]  // of TestAccess
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
 	limits               meta.Limits
@@ -122,29 +124,30 @@ func New(c Config) (*Service, error) {
 		c.Passwords = password.New(password.DefaultCost)
 	}
 	return &Service{
-		store:     c.Store,
-		pattern:   c.Pattern,
-		own:       c.OwnHostsOnly,
-		operator:  sha256.Sum256([]byte(c.OperatorToken)),
-		pages:     pageTokens{key: c.PageKey},
-		resolver:  resolver,
-		secrets:   c.Secrets,
-		passwords: c.Passwords,
-		logins:    c.Logins,
-		issuers:   c.Issuers,
-		loginURL:  c.LoginURL,
-		loginKeys: c.LoginKeys,
-		changes:   limit.NewLocal(maxOwnChanges, ownChangesPeriod),
-		turns:     fairgate.New[netip.Addr](fairgate.Options{Capacity: loginsAtOnce, MaxWaiting: loginsWaiting}),
-		issuing:   newIssuing(),
-		atIssuer:  newAtIssuer(),
-		unproven:  limit.NewLocal(maxRefusedLogins, refusedLoginsPeriod),
-		begun:     limit.NewLocal(maxDeviceLogins, deviceLoginsPeriod),
-		asked:     newDevicePace(),
-		uses:      c.Uses,
-		chains:    c.Chains,
-		backups:   c.Backups,
-		tests:     newTestGate(),
+		store:      c.Store,
+		pattern:    c.Pattern,
+		own:        c.OwnHostsOnly,
+		operator:   sha256.Sum256([]byte(c.OperatorToken)),
+		pages:      pageTokens{key: c.PageKey},
+		resolver:   resolver,
+		secrets:    c.Secrets,
+		passwords:  c.Passwords,
+		logins:     c.Logins,
+		issuers:    c.Issuers,
+		loginURL:   c.LoginURL,
+		loginKeys:  c.LoginKeys,
+		changes:    limit.NewLocal(maxOwnChanges, ownChangesPeriod),
+		turns:      fairgate.New[netip.Addr](fairgate.Options{Capacity: loginsAtOnce, MaxWaiting: loginsWaiting}),
+		issuing:    newIssuing(),
+		atIssuer:   newAtIssuer(),
+		unproven:   limit.NewLocal(maxRefusedLogins, refusedLoginsPeriod),
+		begun:      limit.NewLocal(maxDeviceLogins, deviceLoginsPeriod),
+		asked:      newDevicePace(),
+		uses:       c.Uses,
+		chains:     c.Chains,
+		promotions: c.Promotions,
+		backups:    c.Backups,
+		tests:      newTestGate(),
 
 		undelete:   c.Lifetimes.Undelete,
 		quarantine: c.Lifetimes.Quarantine,

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/services/admin"
+	"github.com/berth-registry/berth/services/internal/promotion"
 )
 
 // admin builds the admin API, and applies the seed file through it.
@@ -39,7 +40,7 @@ func (b builder) admin(ctx context.Context) error {
 		return err
 	}
 	service, err := admin.New(admin.Config{
-		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy,
+		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy, Promotions: promotion.New(b.stores.meta, b.stores.blobs),
 		Lifetimes: lifetimes(b.config), Limits: limits(b.config), Passwords: b.passwords, Logins: b.logins, Issuers: b.issuers, LoginURL: b.config.LoginURL, LoginKeys: loginKeys, Uses: b.uses, Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
 	})
 	if err != nil {
@@ -131,7 +132,7 @@ var ownAccount = []string{"CreateAccessToken", "DeleteAccessToken", "DeleteRefre
 // changesNoCache reports whether a method changes nothing that is remembered by hosts. Any
 // account could else keep the caches of all tenants empty (contract row S88).
 func changesNoCache(op string) bool {
-	for _, reading := range []string{"Get", "List", "Resolve", "Refresh", "Test"} {
+	for _, reading := range []string{"Get", "List", "Resolve", "Refresh", "Test", "Promote"} {
 		if strings.HasPrefix(op, reading) {
 			return true
 		}

@@ -47,6 +47,7 @@ var meanings = map[string]string{
 	"key.create":              "A key of a service account was made.",
 	"key.delete":              "A key of a service account was deleted.",
 	"manifest.delete":         "A manifest was deleted, with the tags on it.",
+	"manifest.promote":        "A manifest was promoted from another repository, by itself or with an image; the changes name where it came from.",
 	"manifest.purge":          "A manifest went with the purge of a digest, with the tags on it.",
 	"manifest.put":            "A manifest was pushed.",
 	"manifest.undelete":       "A deleted manifest was restored, by itself or with another one.",

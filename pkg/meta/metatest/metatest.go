@@ -130,6 +130,7 @@ func Run(t *testing.T, open Open) {
 		{"CacheRaces", testCacheRaces},
 		{"Adoption", testAdoption},
 		{"Provisional", testProvisional},
+		{"Promotion", testPromotion},
 		{"AdoptionRaces", testAdoptionRaces},
 	} {
 		t.Run(noun.name, func(t *testing.T) {

@@ -176,6 +176,28 @@ func sourceColumns(repos []meta.Repo) ([]int64, []string) {
 	return registries, names
 }
 
+const findHeld = `
+SELECT named.digest
+  FROM unnest($4::bytea[]) AS named (digest)
+ WHERE EXISTS (SELECT 1
+                 FROM unnest($2::bigint[], $3::text[]) AS source (registry_id, name)
+                CROSS JOIN LATERAL (
+                       SELECT 1
+                         FROM open_repositories r
+                         JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = named.digest
+                        WHERE r.tenant_id = $1 AND r.registry_id = source.registry_id AND r.name = source.name AND ` + visibleLink + `
+                          AND (SELECT NOT b.suspect FROM blobs b WHERE b.tenant_id = rb.tenant_id AND b.digest = rb.digest) OFFSET 0) AS held)
+ ORDER BY named.digest`
+
+// FindHeld implements meta.Adopter.
+func (s *Store) FindHeld(ctx context.Context, from []meta.Repo, blobs []oci.Digest) ([]oci.Digest, error) {
+	if len(from) == 0 || len(blobs) == 0 {
+		return nil, nil
+	}
+	registries, names := sourceColumns(from)
+	return collect(ctx, s, from[0].Tenant, sqlmeta.ScanDigest, findHeld, from[0].Tenant, registries, names, stored(blobs))
+}
+
 const findAdoptable = `
 SELECT held.digest, held.media_type, held.payload
   FROM unnest($2::bigint[], $3::text[]) WITH ORDINALITY AS source (registry_id, name, rank)

@@ -226,11 +226,7 @@ func (p *putting) lock() (bool, error) {
 	if p.Undelete {
 		p.stopDeletion()
 	}
-	verb := "manifest.put"
-	if p.Undelete {
-		verb = "manifest.undelete"
-	}
-	if err := p.repositoryEvent(p.By, p.Repo, verb, suffix(p.tags, p.Manifest.Digest), &p.recorded); err != nil {
+	if err := p.repositoryEvent(p.By, p.Repo, p.EventVerb(), suffix(p.tags, p.Manifest.Digest), &p.recorded); err != nil {
 		return false, err
 	}
 	blobs := stored(slices.Collect(maps.Keys(p.blobs)))
@@ -281,7 +277,7 @@ func (p *putting) lockTags(made *int64) {
 // insertManifest, or a similar statement with more arguments.
 func (p *putting) lockManifests(insert string, more ...any) {
 	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
-	named := slices.Collect(maps.Keys(p.children)) // and what it follows
+	named := slices.Concat(slices.Collect(maps.Keys(p.children)), p.Requires) // and what it follows
 	if p.Follows != "" {
 		named = append(named, p.Follows)
 	}
@@ -334,6 +330,12 @@ func (p *putting) decide() error {
 	if err := p.refuseOverwrite(); err != nil {
 		return err
 	}
+	for tag, old := range p.old {
+		at, _ := oci.DigestFromBytes(old) // none: the tag is new
+		if err := p.CheckReplaced(tag, at); err != nil {
+			return err
+		}
+	}
 	if err := p.missing().Fault(); err != nil || !p.Undelete {
 		return err
 	}
@@ -354,6 +356,11 @@ func (p *putting) missing() *meta.Missing {
 	}
 	for _, d := range slices.Sorted(maps.Keys(p.children)) {
 		if _, there := p.present[d]; (p.children[d] || slices.Contains(p.mustHold, d)) && !there && !p.By.ValidateOnly {
+			missing.Children = append(missing.Children, d)
+		}
+	}
+	for _, d := range p.Requires {
+		if _, there := p.present[d]; !there && !p.By.ValidateOnly && !slices.Contains(missing.Children, d) {
 			missing.Children = append(missing.Children, d)
 		}
 	}

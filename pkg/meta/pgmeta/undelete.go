@@ -150,7 +150,7 @@ SELECT locked.digest
 func (p *putting) leaveTrash() {
 	var live []oci.Digest
 	for _, d := range p.trashed {
-		if _, isChild := p.children[d]; isChild || d == p.Manifest.Digest {
+		if _, isChild := p.children[d]; isChild || d == p.Manifest.Digest || slices.Contains(p.Requires, d) {
 			live = append(live, d)
 		}
 	}

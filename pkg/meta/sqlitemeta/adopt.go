@@ -74,6 +74,30 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 	return missing, err
 }
 
+const findHeld = `
+SELECT rb.digest
+  FROM tenants t
+  JOIN registries g ON g.tenant_id = t.id AND g.id = ?2 AND g.state = 'active'
+  JOIN repositories r ON r.tenant_id = t.id AND r.registry_id = g.id AND r.name = ?3 AND r.state = 'active'
+  JOIN json_each(?4) j
+  JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = unhex(j.value)
+  JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0
+ WHERE t.id = ?1 AND t.state = 'active' AND ` + visibleLink
+
+// FindHeld implements meta.Adopter.
+func (s *Store) FindHeld(ctx context.Context, from []meta.Repo, blobs []oci.Digest) ([]oci.Digest, error) {
+	var held []oci.Digest
+	for _, r := range from {
+		some, err := collect(ctx, s, sqlmeta.ScanDigest, findHeld, r.Tenant, r.Registry, r.Name, inJSON(blobs))
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, some...)
+	}
+	slices.Sort(held)
+	return slices.Compact(held), nil
+}
+
 const findAdoptable = `
 SELECT m.digest, m.media_type, m.payload
   FROM tenants t

@@ -12,7 +12,7 @@ import (
 // of refusals. All others are administration. The index events_beside_content has
 // the first list.
 const (
-	contentVerbs = `('blob.push', 'blob.mount', 'blob.delete', 'manifest.put', 'manifest.delete', 'tag.delete', 'repository.delete', 'cache.tag_rollback')`
+	contentVerbs = `('blob.push', 'blob.mount', 'blob.delete', 'manifest.put', 'manifest.promote', 'manifest.delete', 'tag.delete', 'repository.delete', 'cache.tag_rollback')`
 	refusalVerbs = `('login.fail', 'call.deny')`
 
 	isContent        = ` AND verb IN ` + contentVerbs

@@ -42,10 +42,6 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 			return false, err
 		}
 		put := &put{tx: t, ManifestPut: p, repo: repo.id, own: p.Manifest.Digest.Bytes()}
-		verb := "manifest.put"
-		if p.Undelete {
-			verb = "manifest.undelete"
-		}
 		by := p.By
 		by.ValidateOnly = false // its event is taken back, too
 		if p.Seen == 0 {
@@ -55,7 +51,7 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 			}
 			by.Changes = slices.Concat(by.Changes, moves)
 		}
-		if err := t.event(by, p.Repo.Tenant, verb, target(repo, tags, p.Manifest.Digest)); err != nil {
+		if err := t.event(by, p.Repo.Tenant, p.EventVerb(), target(repo, tags, p.Manifest.Digest)); err != nil {
 			return false, err
 		}
 		if err := put.takeFromTrash(tags); err != nil {
@@ -75,6 +71,9 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 			return false, err
 		}
 		if err := put.children(); err != nil {
+			return false, err
+		}
+		if err := put.requires(); err != nil {
 			return false, err
 		}
 		if err := put.missing.Fault(); err != nil {
@@ -357,6 +356,20 @@ func (p *put) children() error {
 		}
 	}
 	return p.linkChildren(held, lacking)
+}
+
+// requires finds the manifests that must be there besides its children.
+func (p *put) requires() error {
+	if len(p.Requires) == 0 {
+		return nil
+	}
+	present, err := p.presentChildren(p.Requires)
+	for _, d := range p.Requires {
+		if !present[d] && !slices.Contains(p.missing.Children, d) {
+			p.missing.Children = append(p.missing.Children, d)
+		}
+	}
+	return err
 }
 
 // presentChildren returns the existing manifests, and records those that expire.

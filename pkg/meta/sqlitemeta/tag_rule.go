@@ -24,12 +24,15 @@ func (t *tx) refuseOverwrite(by meta.Cause, p meta.ManifestPut, repo int64) erro
 		return nil
 	}
 	g, err := t.tagGuard(p.Repo, tagrule.Overwrite)
-	if err != nil || g.Idle() {
+	if err != nil || g.Idle() && p.Replaces == nil {
 		return err
 	}
 	for _, tag := range p.Tags {
 		var old oci.Digest
 		if _, err := t.find(findTag, []any{p.Repo.Tenant, repo, tag}, digestScanner{&old}); err != nil {
+			return err
+		}
+		if err := p.CheckReplaced(tag, old); err != nil {
 			return err
 		}
 		if old != "" && old != p.Manifest.Digest {

@@ -111,7 +111,7 @@ func scanTrashNaming(scan Scan) (found, error) {
 // endTrash takes a batch of what a manifest in the trash holds, or, without any, its row.
 func (p *purging) endTrash(ctx context.Context, m found) error {
 	row := []any{p.tenant, m.repo, m.digest.Bytes()}
-	some, err := list(ctx, p.Records, p.tenant, scanDigest, someTrashedBlobs, append(row, purgeTrashBatch)...)
+	some, err := list(ctx, p.Records, p.tenant, ScanDigest, someTrashedBlobs, append(row, purgeTrashBatch)...)
 	if err != nil {
 		return err
 	}

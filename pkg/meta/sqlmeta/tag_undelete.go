@@ -81,6 +81,6 @@ func (s *Records) undeleteTag(ctx context.Context, u meta.TagUndelete, put func(
 }
 
 func (s *Records) isPermanent(ctx context.Context, r meta.Repo, d oci.Digest) (bool, error) {
-	live, err := list(ctx, s, r.Tenant, scanDigest, isPermanent, r.Tenant, r.Registry, r.Name, d.Bytes())
+	live, err := list(ctx, s, r.Tenant, ScanDigest, isPermanent, r.Tenant, r.Registry, r.Name, d.Bytes())
 	return len(live) > 0, err
 }

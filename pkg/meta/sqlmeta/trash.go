@@ -102,7 +102,8 @@ func scanOp(scan Scan) (uuid.UUID, error) {
 	return op, err
 }
 
-func scanDigest(scan Scan) (oci.Digest, error) {
+// ScanDigest reads a row that is a digest.
+func ScanDigest(scan Scan) (oci.Digest, error) {
 	var d oci.Digest
 	err := scan(digestScanner{&d})
 	return d, err

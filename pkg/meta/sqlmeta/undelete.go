@@ -163,7 +163,7 @@ func (s undelete) child(ctx context.Context, r meta.Repo, d oci.Digest) (trashed
 }
 
 func (s undelete) isLive(ctx context.Context, r meta.Repo, d oci.Digest) (bool, error) {
-	live, err := list(ctx, s.Records, r.Tenant, scanDigest, isLive, r.Tenant, r.Registry, r.Name, d.Bytes())
+	live, err := list(ctx, s.Records, r.Tenant, ScanDigest, isLive, r.Tenant, r.Registry, r.Name, d.Bytes())
 	return len(live) > 0, err
 }
 
@@ -223,7 +223,7 @@ func (s undelete) tagged(ctx context.Context, u meta.ManifestUndelete, missing e
 
 // tag returns what a tag points to; empty if it does not exist.
 func (s undelete) tag(ctx context.Context, r meta.Repo, name string) (oci.Digest, error) {
-	at, err := list(ctx, s.Records, r.Tenant, scanDigest, tagOf, r.Tenant, r.Registry, r.Name, name)
+	at, err := list(ctx, s.Records, r.Tenant, ScanDigest, tagOf, r.Tenant, r.Registry, r.Name, name)
 	if err != nil || len(at) == 0 {
 		return "", err
 	}
@@ -239,7 +239,7 @@ func (s undelete) referrers(ctx context.Context, u meta.ManifestUndelete, op uui
 	r, after := u.Repo, []byte{0}
 	s.follows = u.Digest
 	for {
-		page, err := list(ctx, s.Records, r.Tenant, scanDigest, trashedReferrers, r.Tenant, r.Registry, r.Name, u.Digest.Bytes(), op[:], after, referrersPage)
+		page, err := list(ctx, s.Records, r.Tenant, ScanDigest, trashedReferrers, r.Tenant, r.Registry, r.Name, u.Digest.Bytes(), op[:], after, referrersPage)
 		if err != nil || len(page) == 0 {
 			return err
 		}

@@ -45,6 +45,7 @@ const (
 	AdminService_UndeleteTag_FullMethodName                  = "/berth.admin.v1.AdminService/UndeleteTag"
 	AdminService_ListDeletedManifests_FullMethodName         = "/berth.admin.v1.AdminService/ListDeletedManifests"
 	AdminService_UndeleteManifest_FullMethodName             = "/berth.admin.v1.AdminService/UndeleteManifest"
+	AdminService_PromoteImage_FullMethodName                 = "/berth.admin.v1.AdminService/PromoteImage"
 	AdminService_ListNameClaims_FullMethodName               = "/berth.admin.v1.AdminService/ListNameClaims"
 	AdminService_ReleaseNameClaim_FullMethodName             = "/berth.admin.v1.AdminService/ReleaseNameClaim"
 	AdminService_ResolveReference_FullMethodName             = "/berth.admin.v1.AdminService/ResolveReference"
@@ -225,6 +226,11 @@ type AdminServiceClient interface {
 	// with the referrers that were deleted with it. Refused with `ALREADY_EXISTS` while one
 	// of its tags points to another manifest, and in a registry that is read-only.
 	UndeleteManifest(ctx context.Context, in *UndeleteManifestRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Promotes an image or index to another repository or registry of the tenant, without
+	// copying bytes: with all its platforms, its referrers, and what tags such as `sha256-….sig`
+	// lead to. Its new tag comes last. It needs the action PULL on the repository, and PROMOTE
+	// on the other one. Refused with `NOT_PROMOTABLE` while something is missing.
+	PromoteImage(ctx context.Context, in *PromoteImageRequest, opts ...grpc.CallOption) (*PromoteImageResponse, error)
 	// Lists the names that a registry claims, by name.
 	ListNameClaims(ctx context.Context, in *ListNameClaimsRequest, opts ...grpc.CallOption) (*ListNameClaimsResponse, error)
 	// Releases the claim to a name: upstreams are asked for it again. It fails
@@ -695,6 +701,16 @@ func (c *adminServiceClient) UndeleteManifest(ctx context.Context, in *UndeleteM
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, AdminService_UndeleteManifest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PromoteImage(ctx context.Context, in *PromoteImageRequest, opts ...grpc.CallOption) (*PromoteImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromoteImageResponse)
+	err := c.cc.Invoke(ctx, AdminService_PromoteImage_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1761,6 +1777,11 @@ type AdminServiceServer interface {
 	// with the referrers that were deleted with it. Refused with `ALREADY_EXISTS` while one
 	// of its tags points to another manifest, and in a registry that is read-only.
 	UndeleteManifest(context.Context, *UndeleteManifestRequest) (*emptypb.Empty, error)
+	// Promotes an image or index to another repository or registry of the tenant, without
+	// copying bytes: with all its platforms, its referrers, and what tags such as `sha256-….sig`
+	// lead to. Its new tag comes last. It needs the action PULL on the repository, and PROMOTE
+	// on the other one. Refused with `NOT_PROMOTABLE` while something is missing.
+	PromoteImage(context.Context, *PromoteImageRequest) (*PromoteImageResponse, error)
 	// Lists the names that a registry claims, by name.
 	ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error)
 	// Releases the claim to a name: upstreams are asked for it again. It fails
@@ -2060,6 +2081,9 @@ func (UnimplementedAdminServiceServer) ListDeletedManifests(context.Context, *Li
 }
 func (UnimplementedAdminServiceServer) UndeleteManifest(context.Context, *UndeleteManifestRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method UndeleteManifest not implemented")
+}
+func (UnimplementedAdminServiceServer) PromoteImage(context.Context, *PromoteImageRequest) (*PromoteImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PromoteImage not implemented")
 }
 func (UnimplementedAdminServiceServer) ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNameClaims not implemented")
@@ -2821,6 +2845,24 @@ func _AdminService_UndeleteManifest_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).UndeleteManifest(ctx, req.(*UndeleteManifestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PromoteImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PromoteImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PromoteImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PromoteImage(ctx, req.(*PromoteImageRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -4695,6 +4737,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UndeleteManifest",
 			Handler:    _AdminService_UndeleteManifest_Handler,
+		},
+		{
+			MethodName: "PromoteImage",
+			Handler:    _AdminService_PromoteImage_Handler,
 		},
 		{
 			MethodName: "ListNameClaims",

@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/services/internal/promotion"
+)
+
+// TestW153_APromotionMovesAWholeImage by the API: its tag, platforms and companions are in the
+// other registry, and history and audit log link both ends.
+func TestW153_APromotionMovesAWholeImage(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	for _, id := range []string{"dev", "prod"} {
+		a.call(200, "POST", "/v1/tenants/acme/registries?registry_id="+id, "")
+	}
+	platform := ocitest.Index()
+	image := ocitest.Index(platform)
+	signature := ocitest.Extra{Subject: &image.Descriptor, Annotations: map[string]string{"is": "a signature"}}.Index()
+	a.pushContent("acme", "dev", "team/app", platform)
+	a.pushContent("acme", "dev", "team/app", image, "v1")
+	a.pushContent("acme", "dev", "team/app", signature, "sha256-"+image.Digest.Hex()+".sig")
+	const path = "/v1/tenants/acme/registries/dev/repositories/team/app:promote"
+
+	dry := a.call(200, "POST", path, `{"tag": "v1", "to_registry": "prod", "validate_only": true}`)
+	if dry["manifests"] != 3.0 || dry["companions"] != 1.0 || len(dry["missing"].([]any)) != 0 {
+		t.Errorf("%v", dry)
+	}
+	a.call(404, "GET", "/v1/tenants/acme/registries/prod/repositories/team/app", "")
+	got := a.call(200, "POST", path, `{"tag": "v1", "to_registry": "prod", "to_repository": "app", "to_tag": "stable"}`)
+	name := "tenants/acme/registries/prod/repositories/app"
+	if got["name"] != name+"@"+image.Digest.String() || got["tag"] != "stable" || got["manifests"] != 3.0 {
+		t.Errorf("%v", got)
+	}
+	if tags := fmt.Sprint(a.call(200, "GET", "/v1/"+name+":listTags", "")); !strings.Contains(tags, "stable") || !strings.Contains(tags, ".sig") {
+		t.Error(tags)
+	}
+	if history := fmt.Sprint(a.call(200, "GET", "/v1/"+name+":listTagHistory?tag=stable", "")); !strings.Contains(history, "PROMOTE") || !strings.Contains(history, image.Digest.String()) {
+		t.Error(history)
+	}
+	events := fmt.Sprint(a.call(200, "GET", "/v1/tenants/acme/events?page_size=20", ""))
+	for _, want := range []string{"manifest.promote", "registries/prod/repositories/app:stable@" + image.Digest.String(), "registries/dev/repositories/team/app@" + image.Digest.String()} {
+		if !strings.Contains(events, want) {
+			t.Errorf("no %s in %s", want, events)
+		}
+	}
+
+	// Within a registry, and by digest without a tag.
+	a.call(200, "POST", path, fmt.Sprintf(`{"digest": %q, "to_tag": "v1.0"}`, image.Digest))
+	got = a.call(200, "POST", path, fmt.Sprintf(`{"digest": %q, "to_repository": "untagged"}`, platform.Digest))
+	if got["tag"] != "" && got["tag"] != nil {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestW154_APromotionNeedsPullAndPromote: PULL on the source and PROMOTE on the target, by role
+// or rules, which also take; others learn nothing, and nothing leads to another tenant.
+func TestW154_APromotionNeedsPullAndPromote(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.call(200, "POST", "/v1/tenants?tenant_id=other", "")
+	a.call(200, "POST", "/v1/tenants/acme/registries?registry_id=prod", "")
+	secrets := map[string]string{}
+	for _, role := range []string{"MEMBER", "AUDITOR", "READER", "WRITER", "ADMIN"} {
+		secrets[role] = a.account("acme", "sa-"+strings.ToLower(role), role)
+	}
+	stranger := a.account("other", "admin", "ADMIN")
+	rule := func(id, effect, who, registry, repositories, action string) {
+		t.Helper()
+		a.call(200, "POST", "/v1/tenants/acme/accessRules?access_rule_id="+id,
+			fmt.Sprintf(`{"effect": %q, "principals": ["serviceAccounts/%s"], "registries": [%q], "repositories": [%q], "actions": [%q]}`, effect, who, registry, repositories, action))
+	}
+	a.push("acme", "main", "team/app", "v1")
+	const path = "/v1/tenants/acme/registries/main/repositories/team/app:promote"
+	const body = `{"tag": "v1", "to_registry": "prod"}`
+	for role, want := range map[string]int{"MEMBER": 404, "AUDITOR": 404, "READER": 403, "WRITER": 200, "ADMIN": 200} {
+		if resp, text := a.send(secrets[role], "POST", path, body); resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d: %s", role, resp.StatusCode, want, text)
+		}
+	}
+	a.callAs(stranger, 403, "POST", path, body)
+	hidden := a.callAs(secrets["MEMBER"], 404, "POST", path, body)
+	missing := a.callAs(secrets["MEMBER"], 404, "POST", "/v1/tenants/acme/registries/main/repositories/none:promote", body)
+	nowhere := a.callAs(secrets["MEMBER"], 404, "POST", "/v1/tenants/acme/registries/none/repositories/none:promote", body)
+	if fmt.Sprint(hidden["message"]) != fmt.Sprint(missing["message"]) || fmt.Sprint(hidden["message"]) != fmt.Sprint(nowhere["message"]) {
+		t.Errorf("%v, %v, %v", hidden, missing, nowhere)
+	}
+
+	rule("pulls", "ALLOW", "sa-member", "main", "team/**", "PULL")
+	a.callAs(secrets["MEMBER"], 403, "POST", path, body)
+	rule("promotes", "ALLOW", "sa-member", "prod", "team/**", "PROMOTE")
+	a.callAs(secrets["MEMBER"], 200, "POST", path, body)
+	a.callAs(secrets["MEMBER"], 403, "POST", path, `{"tag": "v1", "to_registry": "prod", "to_repository": "app"}`)
+	a.callAs(secrets["MEMBER"], 403, "POST", path, `{"tag": "v1", "to_registry": "none"}`)
+	rule("keeps", "DENY", "sa-admin", "prod", "team/**", "PROMOTE")
+	a.callAs(secrets["ADMIN"], 403, "POST", path, body)
+	a.callAs(secrets["ADMIN"], 404, "POST", path, `{"tag": "v2", "to_repository": "app"}`)
+	a.callAs(secrets["ADMIN"], 404, "POST", path, `{"tag": "v1", "to_registry": "none"}`)
+
+	a.call(200, "PATCH", "/v1/tenants/acme/registries/prod", `{"read_only": true}`)
+	a.callAs(secrets["WRITER"], 403, "POST", path, body)
+	for _, wrong := range []string{
+		`{}`, `{"digest": "sha256:1"}`, `{"tag": "v 1"}`, `{"tag": "v1", "to_tag": "v 1"}`, `{"tag": "v1", "to_repository": "V1"}`,
+		fmt.Sprintf(`{"tag": "v1", "digest": %q}`, ocitest.Index().Digest),
+	} {
+		a.call(400, "POST", path, wrong)
+	}
+}
+
+// TestW155_ATagRuleDecidesAboutAPromotion as about a push, and before anything is copied.
+func TestW155_ATagRuleDecidesAboutAPromotion(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.call(200, "POST", "/v1/tenants/acme/registries?registry_id=prod", "")
+	first, second := ocitest.Index(), ocitest.Extra{Annotations: map[string]string{"second": "one"}}.Index()
+	a.pushContent("acme", "main", "app", first, "v1")
+	a.pushContent("acme", "main", "app", second, "v2")
+	a.call(200, "POST", "/v1/tenants/acme/tagRules?tag_rule_id=fixed", `{"registry": "prod", "no_overwrite": true}`)
+	promote := func(want int, d oci.Digest, more string) map[string]any {
+		t.Helper()
+		return a.call(want, "POST", "/v1/tenants/acme/registries/main/repositories/app:promote", fmt.Sprintf(`{"digest": %q, "to_registry": "prod", "to_tag": "stable"%s}`, d, more))
+	}
+	promote(200, first.Digest, "")
+	promote(200, first.Digest, "")
+	for _, more := range []string{`, "validate_only": true`, ""} {
+		if refused := promote(403, second.Digest, more); reason(t, refused) != "DENIED" || !strings.Contains(fmt.Sprint(refused), "fixed") {
+			t.Errorf("%v", refused)
+		}
+	}
+	events := fmt.Sprint(a.call(200, "GET", "/v1/tenants/acme/events?page_size=50", ""))
+	if strings.Contains(events, "registries/prod/repositories/app@"+second.Digest.String()) {
+		t.Error("what a rule refuses was copied")
+	}
+}
+
+// TestW157_CompanionTagsLoseNothing where both repositories have one.
+func TestW157_CompanionTagsLoseNothing(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.call(200, "POST", "/v1/tenants/acme/registries?registry_id=prod", "")
+	image := ocitest.Extra{Annotations: map[string]string{"the": "image"}}.Index()
+	one, two, three := ocitest.Index(), ocitest.Extra{Annotations: map[string]string{"n": "2"}}.Index(), ocitest.Extra{Annotations: map[string]string{"n": "3"}}.Index()
+	tag := "sha256-" + image.Digest.Hex()
+	for _, r := range []string{"main", "prod"} {
+		for _, m := range []ocitest.Content{one, two, three, image} {
+			a.pushContent("acme", r, "app", m)
+		}
+	}
+	for _, row := range []struct {
+		name           string
+		source, target ocitest.Content
+		want           int
+		leadsTo        ocitest.Content
+	}{
+		{"more in the source", ocitest.Index(one, two), ocitest.Index(one), 200, ocitest.Index(one, two)},
+		{"more in the target", ocitest.Index(one), ocitest.Index(one, two, three), 200, ocitest.Index(one, two, three)},
+		{"something in both", ocitest.Index(one, two), ocitest.Index(one, three), 400, ocitest.Index(one, three)},
+	} {
+		a.pushContent("acme", "main", "app", row.source, tag)
+		target := a.pushContent("acme", "prod", "app", row.target, tag)
+		got := a.call(row.want, "POST", "/v1/tenants/acme/registries/main/repositories/app:promote", fmt.Sprintf(`{"digest": %q, "to_registry": "prod", "to_tag": "v1"}`, image.Digest))
+		if row.want != 200 && reason(t, got) != "NOT_PROMOTABLE" {
+			t.Errorf("%s: %v", row.name, got)
+		}
+		if m, err := a.store.FindManifest(t.Context(), target, oci.Reference{Tag: tag}); err != nil || m.Digest != row.leadsTo.Digest {
+			t.Errorf("%s: the tag leads to %s (%v)", row.name, m.Digest, err)
+		}
+	}
+}
+
+// TestW158_APromotionIsBounded by the number of its manifests, in all.
+func TestW158_APromotionIsBounded(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	image := ocitest.Index()
+	a.pushContent("acme", "main", "app", image, "v1")
+	for i := range promotion.MaxManifests - 1 {
+		a.pushContent("acme", "main", "app", ocitest.Extra{Subject: &image.Descriptor, Annotations: map[string]string{"n": fmt.Sprint(i)}}.Index())
+	}
+	const path, body = "/v1/tenants/acme/registries/main/repositories/app:promote", `{"tag": "v1", "to_tag": "v2", "validate_only": true}`
+	if got := a.call(200, "POST", path, body); got["manifests"] != float64(promotion.MaxManifests) {
+		t.Errorf("%v", got)
+	}
+	a.pushContent("acme", "main", "app", ocitest.Extra{Subject: &image.Descriptor}.Index())
+	if got := a.call(400, "POST", path, body); reason(t, got) != "NOT_PROMOTABLE" {
+		t.Errorf("%v", got)
+	}
+}
