@@ -17,6 +17,7 @@ type bout struct {
 	t       testing.TB
 	arena   *arena
 	contest *contest
+	touches *footprints
 	left    digests         // the rows after the last meeting
 	judged  map[string]bool // answers of this pair with the rows then, in which nothing was wrong
 }
@@ -24,7 +25,7 @@ type bout struct {
 func newBout(t testing.TB) *bout {
 	t.Helper()
 	url := migrated(t)
-	return &bout{t: t, arena: newArena(t, url), contest: newContest(t, url)}
+	return &bout{t: t, arena: newArena(t, url), contest: newContest(t, url), touches: newFootprints(t, connect(t, url))}
 }
 
 // meet lets both moves of a pair run at once.
@@ -123,8 +124,8 @@ func merges(n, m int) [][]int {
 // holds lets a pair meet, and holds it to the protocol: no answer is a defect, nothing
 // deadlocks, what comes of it also comes of one call after the other, and what there is
 // then can be read, and stays when everything was collected. What comes of the same
-// answers and the same rows is known.
-func (b *bout) holds(p pair, o order, outcomes []string) bool {
+// answers and the same rows is known. It returns the meeting and these, or nil.
+func (b *bout) holds(p pair, o order, outcomes []string) (*meeting, string) {
 	b.t.Helper()
 	m := b.meet(p, o)
 	var wrong []string
@@ -146,10 +147,10 @@ func (b *bout) holds(p pair, o order, outcomes []string) bool {
 	if len(wrong) > 0 {
 		b.t.Errorf("%s\nA is %s, B is %s:\n%s\nagain: go test -run TestR50_Pairs -args -meet %s -order %s",
 			strings.Join(wrong, "\n"), moves[p.a].name, moves[p.b].name, m, p, o)
-		return false
+		return nil, ""
 	}
 	b.judged[state] = true
-	return true
+	return m, state
 }
 
 // judge says what is wrong with the answers and what there is now.

@@ -50,14 +50,38 @@ func newContest(t testing.TB, url string) *contest {
 // meeting is how two operations went.
 type meeting struct {
 	answers  [2]error
-	steps    []string // "A SELECT …", as the server got them
-	taken    [2]int   // statements of each
+	steps    []step // as the server got them
+	taken    [2]int // statements of each
 	deadlock bool
 	codes    []string // of errors that the server answered
 }
 
 func (m *meeting) String() string {
-	return strings.Join(m.steps, "\n")
+	var lines []string
+	for _, s := range m.steps {
+		lines = append(lines, fmt.Sprintf("%c %s", 'A'+s.actor, s.text))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// step is a statement of one of both.
+type step struct {
+	actor int
+	text  string
+	ends  bool // its transaction
+	until int  // how many steps were made when it was over
+}
+
+// over notes that the last step of an actor is, now or up to now.
+func (m *meeting) over(actor int, ended bool) {
+	for i := len(m.steps) - 1; i >= 0; i-- {
+		if s := &m.steps[i]; s.actor == actor {
+			if s.until == 0 {
+				s.ends, s.until = ended, len(m.steps)
+			}
+			return
+		}
+	}
 }
 
 // run lets both operations run, in an order.
@@ -73,6 +97,11 @@ func (c *contest) run(operations [2]func(*Store) error, choose func(can [2]bool)
 	}
 	for {
 		can, more := c.settle(m)
+		for i, g := range c.stiles {
+			if rests, _ := g.rest(); rests {
+				m.over(i, g.ended())
+			}
+		}
 		if !more {
 			break
 		}
@@ -81,7 +110,7 @@ func (c *contest) run(operations [2]func(*Store) error, choose func(can [2]bool)
 			c.t.Fatal(err)
 		}
 		m.taken[i]++
-		m.steps = append(m.steps, fmt.Sprintf("%c %s", 'A'+i, c.stiles[i].last()))
+		m.steps = append(m.steps, step{actor: i, text: c.stiles[i].last()})
 	}
 	m.codes = slices.Concat(c.stiles[0].codes, c.stiles[1].codes)
 	return m

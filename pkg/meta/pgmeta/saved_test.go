@@ -14,6 +14,7 @@ type saved struct {
 	tables []string
 	rows   digests
 	digest string // the statement that makes digests
+	counts string // the statement that brings the sequences back
 	times  int
 }
 
@@ -54,6 +55,7 @@ func save(t testing.TB, url string) *saved {
 		s.run(t, fmt.Sprintf(`CREATE FUNCTION saved.%s_back() RETURNS void LANGUAGE plpgsql AS
 			$$ BEGIN DELETE FROM %[1]s; INSERT INTO %[1]s OVERRIDING SYSTEM VALUE TABLE saved.%[1]s; END $$`, table))
 	}
+	s.counts = s.sequences(t)
 	s.digest = `SELECT ARRAY[` + strings.Join(each, ", ") + `]`
 	s.rows = s.state(t)
 	return s
@@ -82,9 +84,24 @@ func (s *saved) back(t testing.TB, from digests) {
 			calls = append(calls, "saved."+table+"_back()")
 		}
 	}
+	s.run(t, s.counts)
 	if len(calls) > 0 {
 		s.run(t, "SELECT "+strings.Join(calls, ", "))
 	}
+}
+
+// sequences makes the statement that lets them continue from here: what is made in each
+// meeting has the same ids.
+func (s *saved) sequences(t testing.TB) string {
+	t.Helper()
+	var statement string
+	err := s.conn.QueryRow(t.Context(), `
+SELECT 'SELECT ' || string_agg(format('setval(%L, %s, %L)', schemaname || '.' || sequencename, coalesce(last_value, 1), last_value IS NOT NULL), ', ')
+  FROM pg_sequences WHERE schemaname = 'public' AND sequencename <> 'goose_db_version_id_seq'`).Scan(&statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return statement
 }
 
 func (s *saved) run(t testing.TB, statement string) {

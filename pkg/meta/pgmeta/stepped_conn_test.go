@@ -102,8 +102,13 @@ func (c *steppedConn) pass() error {
 }
 
 // end hands a whole batch to the turnstile. BEGIN locks nothing and reads nothing: it goes
-// with the statement after it.
+// with the statement after it. What a new connection is asked is no step of the operation.
 func (c *steppedConn) end() error {
+	if c.batch[0].text == `SHOW transaction_read_only` {
+		whole := c.batch[0]
+		c.batch, whole.last = nil, true
+		return c.send(whole)
+	}
 	var joined []statement
 	for i, s := range c.batch {
 		if i > 0 && c.batch[i-1].text == beginTx {

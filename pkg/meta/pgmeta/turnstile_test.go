@@ -17,6 +17,7 @@ type turnstile struct {
 	conn    *steppedConn // on which they come
 	running *statement
 	open    int  // parts of it without an answer
+	idle    bool // no transaction was open after it
 	over    bool // the operation has returned
 
 	texts []string // of what was let through
@@ -74,7 +75,7 @@ func (g *turnstile) next() error {
 	s := g.held[0]
 	g.held, g.running = g.held[1:], &s
 	g.texts = append(g.texts, s.text)
-	g.open = s.parts
+	g.open, g.idle = s.parts, s.text == commitTx
 	return g.conn.send(s)
 }
 
@@ -94,7 +95,7 @@ func (g *turnstile) answered(c *steppedConn, m []byte) error {
 			}
 		}
 	case 'Z':
-		g.running = nil
+		g.running, g.idle = nil, m[5] == 'I'
 	case 'C', 'I':
 		if g.open--; g.open == 0 && !g.running.last {
 			g.running = nil
@@ -119,6 +120,13 @@ func (g *turnstile) rest() (bool, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.running == nil && (g.over || len(g.held) > 0), g.over
+}
+
+// ended says whether the statement that was let through last ended its transaction.
+func (g *turnstile) ended() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.idle
 }
 
 // backend is the server's process that runs a statement; 0 without one.
