@@ -83,7 +83,7 @@ const condemnAllStaged = `
 WITH locked AS (
   SELECT o.tenant_id, o.incarnation
     FROM unnest($1::bigint[], $2::uuid[]) AS due (tenant_id, incarnation)
-    JOIN objects o ON o.tenant_id = due.tenant_id AND o.incarnation = due.incarnation AND o.state = 'S'
+    JOIN objects o ON o.tenant_id = due.tenant_id AND o.incarnation = due.incarnation AND o.state::text = 'S'
    ORDER BY o.tenant_id, o.incarnation FOR UPDATE OF o
 )
 UPDATE objects o SET state = 'D', delete_after = berth_now() + $3::interval

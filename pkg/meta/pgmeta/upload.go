@@ -235,7 +235,7 @@ func (s *Store) CancelUpload(ctx context.Context, r meta.Repo, id uuid.UUID) err
 const condemnStaged = `
 WITH locked AS (
   SELECT tenant_id, incarnation FROM objects
-   WHERE tenant_id = $1 AND incarnation = ANY ($2::uuid[]) AND state = 'S'
+   WHERE tenant_id = $1 AND incarnation = ANY ($2::uuid[]) AND state::text = 'S'
    ORDER BY tenant_id, incarnation FOR UPDATE
 )
 UPDATE objects o SET state = 'D', delete_after = berth_now() + $3::interval

@@ -60,7 +60,7 @@ RETURNING u.digest, u.off, u.incarnation, u.tail`
 
 	makeLive = `
 UPDATE objects SET state = 'L', size = (SELECT off FROM uploads WHERE tenant_id = $1 AND id = $2)
- WHERE tenant_id = $1 AND state = 'S'
+ WHERE tenant_id = $1 AND state::text = 'S'
    AND incarnation = (SELECT incarnation FROM uploads WHERE tenant_id = $1 AND id = $2 AND state = 'committed' AND epoch = $3::bigint + 1)`
 
 	upsertBlob = `

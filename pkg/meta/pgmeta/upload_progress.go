@@ -57,7 +57,7 @@ UPDATE objects o SET multipart_id = $6
   FROM open_repositories r
   JOIN uploads u ON u.tenant_id = r.tenant_id AND u.id = $4 AND u.repo_id = r.id AND u.state = 'open' AND u.epoch = $5
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
-   AND o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation AND o.state = 'S'`
+   AND o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation AND o.state::text = 'S'`
 
 // RecordMultipart implements meta.Uploads.
 func (s *Store) RecordMultipart(ctx context.Context, u meta.Upload, id string) error {
@@ -74,7 +74,7 @@ UPDATE uploads u SET off = $7, hash_state = $8, tail = $9, expires_at = berth_no
    AND u.off IN ($6, $7) AND u.off <= $7
 RETURNING u.expires_at`
 
-const sizeTail = `UPDATE objects SET size = $3 WHERE tenant_id = $1 AND incarnation = $2 AND state = 'S'`
+const sizeTail = `UPDATE objects SET size = $3 WHERE tenant_id = $1 AND incarnation = $2 AND state::text = 'S'`
 
 const insertPart = `
 INSERT INTO upload_parts (tenant_id, upload_id, n, size, etag) VALUES ($1, $2, $3, $4, $5)
