@@ -46,6 +46,7 @@ type Store interface {
 	Scrubs
 	Purges
 	HostedPulls
+	ContentSizes
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error

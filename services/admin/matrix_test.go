@@ -50,6 +50,8 @@ var matrixRows = map[string]struct {
 	"ListRepositories":     {&pb.ListRepositoriesRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
 	"DeleteRepository":     {&pb.DeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 	"UndeleteRepository":   {&pb.UndeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/u-{s}"}, false},
+	"GetRegistrySize":      {&pb.GetRegistrySizeRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
+	"GetRepositorySize":    {&pb.GetRepositorySizeRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Reference: "latest"}, false},
 	"ListTagHistory":       {&pb.ListTagHistoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
 	"DeleteTag":            {&pb.DeleteTagRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
 	"ListDeletedManifests": {&pb.ListDeletedManifestsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},

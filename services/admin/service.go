@@ -36,6 +36,7 @@ type Store interface {
 	meta.Trash
 	meta.Scrubs
 	meta.Purges
+	meta.ContentSizes
 
 	// Both are those of meta.Tags.
 	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)

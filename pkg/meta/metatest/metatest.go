@@ -104,6 +104,7 @@ func Run(t *testing.T, open Open) {
 		{"TagHistory", testTagHistory},
 		{"TagUndelete", testTagUndelete},
 		{"HostedPulls", testHostedPulls},
+		{"ContentSizes", testContentSizes},
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},
 		{"Scrubs", testScrubs},

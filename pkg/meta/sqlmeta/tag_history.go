@@ -43,10 +43,7 @@ func (s *Records) ListTagHistory(ctx context.Context, r meta.Repo, tag string, p
 	if err != nil || len(rows) > 0 {
 		return rows, err
 	}
-	missing := fault.New(fault.NotFound, fault.NameUnknown, "repository %q is not known to this registry", r.Name)
-	_, err = find(ctx, s, r.Tenant, missing, func(scan Scan) (int, error) { var one int; return one, scan(&one) },
-		findActiveRepository, r.Tenant, r.Registry, r.Name)
-	return rows, err
+	return rows, s.findActive(ctx, r)
 }
 
 // digestOrNull reads a digest; NULL is the empty one.

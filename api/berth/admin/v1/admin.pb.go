@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2ی\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\x8f\x8f\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -38,12 +38,14 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\fResumeTenant\x12#.berth.admin.v1.ResumeTenantRequest\x1a\x16.berth.admin.v1.Tenant\"*\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=tenants/*}:resume\x12\x81\x01\n" +
 	"\vPurgeDigest\x12\".berth.admin.v1.PurgeDigestRequest\x1a#.berth.admin.v1.PurgeDigestResponse\")\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=tenants/*}:purge\x12\x8a\x01\n" +
 	"\x0eCreateRegistry\x12%.berth.admin.v1.CreateRegistryRequest\x1a\x18.berth.admin.v1.Registry\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-:\bregistry\"!/v1/{parent=tenants/*}/registries\x12z\n" +
-	"\vGetRegistry\x12\".berth.admin.v1.GetRegistryRequest\x1a\x18.berth.admin.v1.Registry\"-\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02#\x12!/v1/{name=tenants/*/registries/*}\x12\x8e\x01\n" +
+	"\vGetRegistry\x12\".berth.admin.v1.GetRegistryRequest\x1a\x18.berth.admin.v1.Registry\"-\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02#\x12!/v1/{name=tenants/*/registries/*}\x12\x8d\x01\n" +
+	"\x0fGetRegistrySize\x12&.berth.admin.v1.GetRegistrySizeRequest\x1a\x1b.berth.admin.v1.ContentSize\"5\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02+\x12)/v1/{name=tenants/*/registries/*}:getSize\x12\x8e\x01\n" +
 	"\x0eListRegistries\x12%.berth.admin.v1.ListRegistriesRequest\x1a&.berth.admin.v1.ListRegistriesResponse\"-\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=tenants/*}/registries\x12\x93\x01\n" +
 	"\x0eUpdateRegistry\x12%.berth.admin.v1.UpdateRegistryRequest\x1a\x18.berth.admin.v1.Registry\"@\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x026:\bregistry2*/v1/{registry.name=tenants/*/registries/*}\x12\x80\x01\n" +
 	"\x0eDeleteRegistry\x12%.berth.admin.v1.DeleteRegistryRequest\x1a\x18.berth.admin.v1.Deletion\"-\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02#*!/v1/{name=tenants/*/registries/*}\x12\x90\x01\n" +
 	"\x10UndeleteRegistry\x12'.berth.admin.v1.UndeleteRegistryRequest\x1a\x18.berth.admin.v1.Registry\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/{name=tenants/*/registries/*}:undelete\x12\x90\x01\n" +
-	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\"=\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x023\x121/v1/{name=tenants/*/registries/*/repositories/**}\x12\xa3\x01\n" +
+	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\"=\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x023\x121/v1/{name=tenants/*/registries/*/repositories/**}\x12\xa1\x01\n" +
+	"\x11GetRepositorySize\x12(.berth.admin.v1.GetRepositorySizeRequest\x1a\x1b.berth.admin.v1.ContentSize\"E\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02;\x129/v1/{name=tenants/*/registries/*/repositories/**}:getSize\x12\xa3\x01\n" +
 	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\"<\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x022\x120/v1/{parent=tenants/*/registries/*}/repositories\x12\x92\x01\n" +
 	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\"=\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x023*1/v1/{name=tenants/*/registries/*/repositories/**}\x12\xa6\x01\n" +
 	"\x12UndeleteRepository\x12).berth.admin.v1.UndeleteRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\"I\xa0\xbb\x18\v\x82\xd3\xe4\x93\x02?:\x01*\":/v1/{name=tenants/*/registries/*/repositories/**}:undelete\x12\x95\x01\n" +
@@ -178,178 +180,181 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*PurgeDigestRequest)(nil),                  // 8: berth.admin.v1.PurgeDigestRequest
 	(*CreateRegistryRequest)(nil),               // 9: berth.admin.v1.CreateRegistryRequest
 	(*GetRegistryRequest)(nil),                  // 10: berth.admin.v1.GetRegistryRequest
-	(*ListRegistriesRequest)(nil),               // 11: berth.admin.v1.ListRegistriesRequest
-	(*UpdateRegistryRequest)(nil),               // 12: berth.admin.v1.UpdateRegistryRequest
-	(*DeleteRegistryRequest)(nil),               // 13: berth.admin.v1.DeleteRegistryRequest
-	(*UndeleteRegistryRequest)(nil),             // 14: berth.admin.v1.UndeleteRegistryRequest
-	(*GetRepositoryRequest)(nil),                // 15: berth.admin.v1.GetRepositoryRequest
-	(*ListRepositoriesRequest)(nil),             // 16: berth.admin.v1.ListRepositoriesRequest
-	(*DeleteRepositoryRequest)(nil),             // 17: berth.admin.v1.DeleteRepositoryRequest
-	(*UndeleteRepositoryRequest)(nil),           // 18: berth.admin.v1.UndeleteRepositoryRequest
-	(*ListTagsRequest)(nil),                     // 19: berth.admin.v1.ListTagsRequest
-	(*ListTagHistoryRequest)(nil),               // 20: berth.admin.v1.ListTagHistoryRequest
-	(*DeleteTagRequest)(nil),                    // 21: berth.admin.v1.DeleteTagRequest
-	(*UndeleteTagRequest)(nil),                  // 22: berth.admin.v1.UndeleteTagRequest
-	(*ListDeletedManifestsRequest)(nil),         // 23: berth.admin.v1.ListDeletedManifestsRequest
-	(*UndeleteManifestRequest)(nil),             // 24: berth.admin.v1.UndeleteManifestRequest
-	(*PromoteImageRequest)(nil),                 // 25: berth.admin.v1.PromoteImageRequest
-	(*ListNameClaimsRequest)(nil),               // 26: berth.admin.v1.ListNameClaimsRequest
-	(*ReleaseNameClaimRequest)(nil),             // 27: berth.admin.v1.ReleaseNameClaimRequest
-	(*ResolveReferenceRequest)(nil),             // 28: berth.admin.v1.ResolveReferenceRequest
-	(*CreateUpstreamRequest)(nil),               // 29: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),                  // 30: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),                // 31: berth.admin.v1.ListUpstreamsRequest
-	(*UpdateUpstreamRequest)(nil),               // 32: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),               // 33: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),                // 34: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),              // 35: berth.admin.v1.RefreshUpstreamRequest
-	(*GetCachedRepositoryRequest)(nil),          // 36: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),       // 37: berth.admin.v1.ListCachedRepositoriesRequest
-	(*CreateUpstreamGroupRequest)(nil),          // 38: berth.admin.v1.CreateUpstreamGroupRequest
-	(*GetUpstreamGroupRequest)(nil),             // 39: berth.admin.v1.GetUpstreamGroupRequest
-	(*ListUpstreamGroupsRequest)(nil),           // 40: berth.admin.v1.ListUpstreamGroupsRequest
-	(*UpdateUpstreamGroupRequest)(nil),          // 41: berth.admin.v1.UpdateUpstreamGroupRequest
-	(*DeleteUpstreamGroupRequest)(nil),          // 42: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateMirrorHostRequest)(nil),             // 43: berth.admin.v1.CreateMirrorHostRequest
-	(*GetMirrorHostRequest)(nil),                // 44: berth.admin.v1.GetMirrorHostRequest
-	(*ListMirrorHostsRequest)(nil),              // 45: berth.admin.v1.ListMirrorHostsRequest
-	(*UpdateMirrorHostRequest)(nil),             // 46: berth.admin.v1.UpdateMirrorHostRequest
-	(*RotateMirrorHostRequest)(nil),             // 47: berth.admin.v1.RotateMirrorHostRequest
-	(*DeleteMirrorHostRequest)(nil),             // 48: berth.admin.v1.DeleteMirrorHostRequest
-	(*CreateDomainRequest)(nil),                 // 49: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),                    // 50: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),                  // 51: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),                 // 52: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),                 // 53: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),                 // 54: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),         // 55: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),            // 56: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),          // 57: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),         // 58: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),         // 59: berth.admin.v1.DeleteServiceAccountRequest
-	(*RevokeTokensRequest)(nil),                 // 60: berth.admin.v1.RevokeTokensRequest
-	(*ListRefreshTokensRequest)(nil),            // 61: berth.admin.v1.ListRefreshTokensRequest
-	(*DeleteRefreshTokenRequest)(nil),           // 62: berth.admin.v1.DeleteRefreshTokenRequest
-	(*CreateServiceAccountKeyRequest)(nil),      // 63: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),       // 64: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil),      // 65: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateTrustRequest)(nil),                  // 66: berth.admin.v1.CreateTrustRequest
-	(*GetTrustRequest)(nil),                     // 67: berth.admin.v1.GetTrustRequest
-	(*ListTrustsRequest)(nil),                   // 68: berth.admin.v1.ListTrustsRequest
-	(*DeleteTrustRequest)(nil),                  // 69: berth.admin.v1.DeleteTrustRequest
-	(*CreateUserRequest)(nil),                   // 70: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                      // 71: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),                    // 72: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),                   // 73: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),                   // 74: berth.admin.v1.DeleteUserRequest
-	(*ChangePasswordRequest)(nil),               // 75: berth.admin.v1.ChangePasswordRequest
-	(*CreateAccessTokenRequest)(nil),            // 76: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),             // 77: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),            // 78: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),             // 79: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),                // 80: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),              // 81: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),             // 82: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),             // 83: berth.admin.v1.DeleteAccessRuleRequest
-	(*CreateTagRuleRequest)(nil),                // 84: berth.admin.v1.CreateTagRuleRequest
-	(*GetTagRuleRequest)(nil),                   // 85: berth.admin.v1.GetTagRuleRequest
-	(*ListTagRulesRequest)(nil),                 // 86: berth.admin.v1.ListTagRulesRequest
-	(*UpdateTagRuleRequest)(nil),                // 87: berth.admin.v1.UpdateTagRuleRequest
-	(*DeleteTagRuleRequest)(nil),                // 88: berth.admin.v1.DeleteTagRuleRequest
-	(*TestAccessRequest)(nil),                   // 89: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 90: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 91: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 92: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 93: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 94: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 95: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 96: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 97: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 98: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 99: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 100: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 101: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 102: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 103: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 104: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 105: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 106: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 107: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 108: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 109: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 110: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 111: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 112: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 113: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 114: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 115: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 116: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 117: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 118: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 119: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 120: berth.admin.v1.StopScrubRequest
-	(*CreateBackupRequest)(nil),                 // 121: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 122: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 123: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 124: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 125: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 126: berth.admin.v1.Deletion
-	(*PurgeDigestResponse)(nil),                 // 127: berth.admin.v1.PurgeDigestResponse
-	(*Registry)(nil),                            // 128: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),              // 129: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 130: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 131: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 132: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 133: berth.admin.v1.ListTagsResponse
-	(*ListTagHistoryResponse)(nil),              // 134: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 135: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 136: berth.admin.v1.ListDeletedManifestsResponse
-	(*PromoteImageResponse)(nil),                // 137: berth.admin.v1.PromoteImageResponse
-	(*ListNameClaimsResponse)(nil),              // 138: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 139: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 140: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 141: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 142: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 143: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 144: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 145: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 146: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 147: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 148: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 149: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 150: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 151: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 152: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 153: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 154: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 155: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 156: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 157: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 158: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 159: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 160: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 161: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 162: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 163: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 164: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 165: berth.admin.v1.ListTagRulesResponse
-	(*TestAccessResponse)(nil),                  // 166: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 167: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 168: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 169: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 170: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 171: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 172: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 173: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 174: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 175: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 176: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 177: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 178: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 179: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 180: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 181: berth.admin.v1.Scrub
-	(*Backup)(nil),                              // 182: berth.admin.v1.Backup
+	(*GetRegistrySizeRequest)(nil),              // 11: berth.admin.v1.GetRegistrySizeRequest
+	(*ListRegistriesRequest)(nil),               // 12: berth.admin.v1.ListRegistriesRequest
+	(*UpdateRegistryRequest)(nil),               // 13: berth.admin.v1.UpdateRegistryRequest
+	(*DeleteRegistryRequest)(nil),               // 14: berth.admin.v1.DeleteRegistryRequest
+	(*UndeleteRegistryRequest)(nil),             // 15: berth.admin.v1.UndeleteRegistryRequest
+	(*GetRepositoryRequest)(nil),                // 16: berth.admin.v1.GetRepositoryRequest
+	(*GetRepositorySizeRequest)(nil),            // 17: berth.admin.v1.GetRepositorySizeRequest
+	(*ListRepositoriesRequest)(nil),             // 18: berth.admin.v1.ListRepositoriesRequest
+	(*DeleteRepositoryRequest)(nil),             // 19: berth.admin.v1.DeleteRepositoryRequest
+	(*UndeleteRepositoryRequest)(nil),           // 20: berth.admin.v1.UndeleteRepositoryRequest
+	(*ListTagsRequest)(nil),                     // 21: berth.admin.v1.ListTagsRequest
+	(*ListTagHistoryRequest)(nil),               // 22: berth.admin.v1.ListTagHistoryRequest
+	(*DeleteTagRequest)(nil),                    // 23: berth.admin.v1.DeleteTagRequest
+	(*UndeleteTagRequest)(nil),                  // 24: berth.admin.v1.UndeleteTagRequest
+	(*ListDeletedManifestsRequest)(nil),         // 25: berth.admin.v1.ListDeletedManifestsRequest
+	(*UndeleteManifestRequest)(nil),             // 26: berth.admin.v1.UndeleteManifestRequest
+	(*PromoteImageRequest)(nil),                 // 27: berth.admin.v1.PromoteImageRequest
+	(*ListNameClaimsRequest)(nil),               // 28: berth.admin.v1.ListNameClaimsRequest
+	(*ReleaseNameClaimRequest)(nil),             // 29: berth.admin.v1.ReleaseNameClaimRequest
+	(*ResolveReferenceRequest)(nil),             // 30: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),               // 31: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),                  // 32: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),                // 33: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),               // 34: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),               // 35: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),                // 36: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),              // 37: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),          // 38: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),       // 39: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),          // 40: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),             // 41: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),           // 42: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),          // 43: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),          // 44: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateMirrorHostRequest)(nil),             // 45: berth.admin.v1.CreateMirrorHostRequest
+	(*GetMirrorHostRequest)(nil),                // 46: berth.admin.v1.GetMirrorHostRequest
+	(*ListMirrorHostsRequest)(nil),              // 47: berth.admin.v1.ListMirrorHostsRequest
+	(*UpdateMirrorHostRequest)(nil),             // 48: berth.admin.v1.UpdateMirrorHostRequest
+	(*RotateMirrorHostRequest)(nil),             // 49: berth.admin.v1.RotateMirrorHostRequest
+	(*DeleteMirrorHostRequest)(nil),             // 50: berth.admin.v1.DeleteMirrorHostRequest
+	(*CreateDomainRequest)(nil),                 // 51: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),                    // 52: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),                  // 53: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),                 // 54: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),                 // 55: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),                 // 56: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),         // 57: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),            // 58: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),          // 59: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),         // 60: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),         // 61: berth.admin.v1.DeleteServiceAccountRequest
+	(*RevokeTokensRequest)(nil),                 // 62: berth.admin.v1.RevokeTokensRequest
+	(*ListRefreshTokensRequest)(nil),            // 63: berth.admin.v1.ListRefreshTokensRequest
+	(*DeleteRefreshTokenRequest)(nil),           // 64: berth.admin.v1.DeleteRefreshTokenRequest
+	(*CreateServiceAccountKeyRequest)(nil),      // 65: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),       // 66: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil),      // 67: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*CreateTrustRequest)(nil),                  // 68: berth.admin.v1.CreateTrustRequest
+	(*GetTrustRequest)(nil),                     // 69: berth.admin.v1.GetTrustRequest
+	(*ListTrustsRequest)(nil),                   // 70: berth.admin.v1.ListTrustsRequest
+	(*DeleteTrustRequest)(nil),                  // 71: berth.admin.v1.DeleteTrustRequest
+	(*CreateUserRequest)(nil),                   // 72: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                      // 73: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),                    // 74: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),                   // 75: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),                   // 76: berth.admin.v1.DeleteUserRequest
+	(*ChangePasswordRequest)(nil),               // 77: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),            // 78: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),             // 79: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),            // 80: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),             // 81: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),                // 82: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),              // 83: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),             // 84: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),             // 85: berth.admin.v1.DeleteAccessRuleRequest
+	(*CreateTagRuleRequest)(nil),                // 86: berth.admin.v1.CreateTagRuleRequest
+	(*GetTagRuleRequest)(nil),                   // 87: berth.admin.v1.GetTagRuleRequest
+	(*ListTagRulesRequest)(nil),                 // 88: berth.admin.v1.ListTagRulesRequest
+	(*UpdateTagRuleRequest)(nil),                // 89: berth.admin.v1.UpdateTagRuleRequest
+	(*DeleteTagRuleRequest)(nil),                // 90: berth.admin.v1.DeleteTagRuleRequest
+	(*TestAccessRequest)(nil),                   // 91: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 92: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 93: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 94: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 95: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 96: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 97: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 98: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 99: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 100: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 101: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 102: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 103: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 104: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 105: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 106: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 107: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 108: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 109: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 110: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 111: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 112: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 113: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 114: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 115: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 116: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 117: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 118: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 119: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 120: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 121: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 122: berth.admin.v1.StopScrubRequest
+	(*CreateBackupRequest)(nil),                 // 123: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 124: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 125: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 126: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 127: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 128: berth.admin.v1.Deletion
+	(*PurgeDigestResponse)(nil),                 // 129: berth.admin.v1.PurgeDigestResponse
+	(*Registry)(nil),                            // 130: berth.admin.v1.Registry
+	(*ContentSize)(nil),                         // 131: berth.admin.v1.ContentSize
+	(*ListRegistriesResponse)(nil),              // 132: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 133: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 134: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 135: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 136: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryResponse)(nil),              // 137: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 138: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 139: berth.admin.v1.ListDeletedManifestsResponse
+	(*PromoteImageResponse)(nil),                // 140: berth.admin.v1.PromoteImageResponse
+	(*ListNameClaimsResponse)(nil),              // 141: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 142: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 143: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 144: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 145: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 146: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 147: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 148: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 149: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 150: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 151: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 152: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 153: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 154: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 155: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 156: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 157: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 158: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 159: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 160: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 161: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 162: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 163: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 164: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 165: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 166: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 167: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 168: berth.admin.v1.ListTagRulesResponse
+	(*TestAccessResponse)(nil),                  // 169: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 170: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 171: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 172: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 173: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 174: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 175: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 176: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 177: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 178: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 179: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 180: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 181: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 182: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 183: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 184: berth.admin.v1.Scrub
+	(*Backup)(nil),                              // 185: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -363,245 +368,249 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	8,   // 8: berth.admin.v1.AdminService.PurgeDigest:input_type -> berth.admin.v1.PurgeDigestRequest
 	9,   // 9: berth.admin.v1.AdminService.CreateRegistry:input_type -> berth.admin.v1.CreateRegistryRequest
 	10,  // 10: berth.admin.v1.AdminService.GetRegistry:input_type -> berth.admin.v1.GetRegistryRequest
-	11,  // 11: berth.admin.v1.AdminService.ListRegistries:input_type -> berth.admin.v1.ListRegistriesRequest
-	12,  // 12: berth.admin.v1.AdminService.UpdateRegistry:input_type -> berth.admin.v1.UpdateRegistryRequest
-	13,  // 13: berth.admin.v1.AdminService.DeleteRegistry:input_type -> berth.admin.v1.DeleteRegistryRequest
-	14,  // 14: berth.admin.v1.AdminService.UndeleteRegistry:input_type -> berth.admin.v1.UndeleteRegistryRequest
-	15,  // 15: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
-	16,  // 16: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
-	17,  // 17: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
-	18,  // 18: berth.admin.v1.AdminService.UndeleteRepository:input_type -> berth.admin.v1.UndeleteRepositoryRequest
-	19,  // 19: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	20,  // 20: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
-	21,  // 21: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
-	22,  // 22: berth.admin.v1.AdminService.UndeleteTag:input_type -> berth.admin.v1.UndeleteTagRequest
-	23,  // 23: berth.admin.v1.AdminService.ListDeletedManifests:input_type -> berth.admin.v1.ListDeletedManifestsRequest
-	24,  // 24: berth.admin.v1.AdminService.UndeleteManifest:input_type -> berth.admin.v1.UndeleteManifestRequest
-	25,  // 25: berth.admin.v1.AdminService.PromoteImage:input_type -> berth.admin.v1.PromoteImageRequest
-	26,  // 26: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
-	27,  // 27: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
-	28,  // 28: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
-	29,  // 29: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
-	30,  // 30: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
-	31,  // 31: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
-	32,  // 32: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
-	33,  // 33: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
-	34,  // 34: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
-	35,  // 35: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
-	36,  // 36: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
-	37,  // 37: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
-	38,  // 38: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
-	39,  // 39: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
-	40,  // 40: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
-	41,  // 41: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
-	42,  // 42: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	43,  // 43: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
-	44,  // 44: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
-	45,  // 45: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
-	46,  // 46: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
-	47,  // 47: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
-	48,  // 48: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
-	49,  // 49: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	50,  // 50: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	51,  // 51: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	52,  // 52: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	53,  // 53: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	54,  // 54: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	55,  // 55: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	56,  // 56: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	57,  // 57: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	58,  // 58: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	59,  // 59: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	60,  // 60: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
-	61,  // 61: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
-	62,  // 62: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
-	63,  // 63: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	64,  // 64: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	65,  // 65: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	66,  // 66: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
-	67,  // 67: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
-	68,  // 68: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
-	69,  // 69: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
-	70,  // 70: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
-	71,  // 71: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
-	72,  // 72: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
-	73,  // 73: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
-	74,  // 74: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	75,  // 75: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
-	76,  // 76: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	77,  // 77: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	78,  // 78: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	79,  // 79: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	80,  // 80: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	81,  // 81: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	82,  // 82: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	83,  // 83: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	84,  // 84: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
-	85,  // 85: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
-	86,  // 86: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
-	87,  // 87: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
-	88,  // 88: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
-	89,  // 89: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	90,  // 90: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	91,  // 91: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	92,  // 92: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	93,  // 93: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	94,  // 94: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	95,  // 95: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	96,  // 96: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	97,  // 97: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	98,  // 98: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	99,  // 99: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	100, // 100: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	101, // 101: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	102, // 102: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	103, // 103: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	104, // 104: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	105, // 105: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	106, // 106: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	107, // 107: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	108, // 108: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	109, // 109: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	110, // 110: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	111, // 111: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	112, // 112: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	113, // 113: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	114, // 114: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	115, // 115: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	116, // 116: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	117, // 117: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	118, // 118: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	119, // 119: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	120, // 120: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	121, // 121: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	122, // 122: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	123, // 123: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	124, // 124: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	124, // 125: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	125, // 126: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	124, // 127: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	126, // 128: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	124, // 129: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	124, // 130: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	124, // 131: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	127, // 132: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
-	128, // 133: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	128, // 134: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	129, // 135: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	128, // 136: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	126, // 137: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	128, // 138: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	130, // 139: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	131, // 140: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	132, // 141: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	130, // 142: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
-	133, // 143: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	134, // 144: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	132, // 145: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	135, // 146: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	136, // 147: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	132, // 148: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	137, // 149: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
-	138, // 150: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	132, // 151: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	139, // 152: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	140, // 153: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	140, // 154: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	141, // 155: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	140, // 156: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	132, // 157: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	132, // 158: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	142, // 159: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	143, // 160: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	144, // 161: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	145, // 162: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	145, // 163: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	146, // 164: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	145, // 165: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	132, // 166: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	147, // 167: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	147, // 168: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	148, // 169: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	147, // 170: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	147, // 171: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	132, // 172: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	149, // 173: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	149, // 174: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	150, // 175: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	149, // 176: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	132, // 177: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	149, // 178: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	151, // 179: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	151, // 180: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	152, // 181: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	151, // 182: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	132, // 183: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	132, // 184: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	153, // 185: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	132, // 186: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	154, // 187: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	155, // 188: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	132, // 189: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	156, // 190: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	156, // 191: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	157, // 192: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	132, // 193: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	158, // 194: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	158, // 195: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	159, // 196: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	158, // 197: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	132, // 198: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	132, // 199: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	160, // 200: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	161, // 201: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	132, // 202: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	162, // 203: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	162, // 204: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	163, // 205: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	162, // 206: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	132, // 207: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	164, // 208: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	164, // 209: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	165, // 210: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	164, // 211: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	132, // 212: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	166, // 213: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	167, // 214: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	167, // 215: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	168, // 216: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	167, // 217: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	132, // 218: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	169, // 219: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	169, // 220: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	170, // 221: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	170, // 222: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	169, // 223: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	132, // 224: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	171, // 225: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	163, // 226: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	172, // 227: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	132, // 228: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	173, // 229: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	173, // 230: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	174, // 231: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	175, // 232: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	175, // 233: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	176, // 234: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	175, // 235: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	132, // 236: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	177, // 237: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	178, // 238: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	132, // 239: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	179, // 240: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	180, // 241: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	181, // 242: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	181, // 243: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	181, // 244: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	182, // 245: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	182, // 246: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	132, // 247: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	124, // [124:248] is the sub-list for method output_type
-	0,   // [0:124] is the sub-list for method input_type
+	11,  // 11: berth.admin.v1.AdminService.GetRegistrySize:input_type -> berth.admin.v1.GetRegistrySizeRequest
+	12,  // 12: berth.admin.v1.AdminService.ListRegistries:input_type -> berth.admin.v1.ListRegistriesRequest
+	13,  // 13: berth.admin.v1.AdminService.UpdateRegistry:input_type -> berth.admin.v1.UpdateRegistryRequest
+	14,  // 14: berth.admin.v1.AdminService.DeleteRegistry:input_type -> berth.admin.v1.DeleteRegistryRequest
+	15,  // 15: berth.admin.v1.AdminService.UndeleteRegistry:input_type -> berth.admin.v1.UndeleteRegistryRequest
+	16,  // 16: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
+	17,  // 17: berth.admin.v1.AdminService.GetRepositorySize:input_type -> berth.admin.v1.GetRepositorySizeRequest
+	18,  // 18: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
+	19,  // 19: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
+	20,  // 20: berth.admin.v1.AdminService.UndeleteRepository:input_type -> berth.admin.v1.UndeleteRepositoryRequest
+	21,  // 21: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
+	22,  // 22: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
+	23,  // 23: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
+	24,  // 24: berth.admin.v1.AdminService.UndeleteTag:input_type -> berth.admin.v1.UndeleteTagRequest
+	25,  // 25: berth.admin.v1.AdminService.ListDeletedManifests:input_type -> berth.admin.v1.ListDeletedManifestsRequest
+	26,  // 26: berth.admin.v1.AdminService.UndeleteManifest:input_type -> berth.admin.v1.UndeleteManifestRequest
+	27,  // 27: berth.admin.v1.AdminService.PromoteImage:input_type -> berth.admin.v1.PromoteImageRequest
+	28,  // 28: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
+	29,  // 29: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
+	30,  // 30: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	31,  // 31: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	32,  // 32: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	33,  // 33: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	34,  // 34: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	35,  // 35: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	36,  // 36: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	37,  // 37: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	38,  // 38: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	39,  // 39: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	40,  // 40: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	41,  // 41: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	42,  // 42: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	43,  // 43: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	44,  // 44: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	45,  // 45: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
+	46,  // 46: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
+	47,  // 47: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
+	48,  // 48: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
+	49,  // 49: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
+	50,  // 50: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
+	51,  // 51: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	52,  // 52: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	53,  // 53: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	54,  // 54: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	55,  // 55: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	56,  // 56: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	57,  // 57: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	58,  // 58: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	59,  // 59: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	60,  // 60: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	61,  // 61: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	62,  // 62: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
+	63,  // 63: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
+	64,  // 64: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
+	65,  // 65: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	66,  // 66: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	67,  // 67: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	68,  // 68: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
+	69,  // 69: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
+	70,  // 70: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
+	71,  // 71: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
+	72,  // 72: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
+	73,  // 73: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
+	74,  // 74: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
+	75,  // 75: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
+	76,  // 76: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
+	77,  // 77: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
+	78,  // 78: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	79,  // 79: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	80,  // 80: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	81,  // 81: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	82,  // 82: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	83,  // 83: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	84,  // 84: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	85,  // 85: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	86,  // 86: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
+	87,  // 87: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
+	88,  // 88: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
+	89,  // 89: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
+	90,  // 90: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
+	91,  // 91: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	92,  // 92: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	93,  // 93: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	94,  // 94: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	95,  // 95: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	96,  // 96: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	97,  // 97: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	98,  // 98: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	99,  // 99: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	100, // 100: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	101, // 101: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	102, // 102: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	103, // 103: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	104, // 104: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	105, // 105: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	106, // 106: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	107, // 107: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	108, // 108: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	109, // 109: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	110, // 110: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	111, // 111: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	112, // 112: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	113, // 113: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	114, // 114: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	115, // 115: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	116, // 116: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	117, // 117: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	118, // 118: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	119, // 119: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	120, // 120: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	121, // 121: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	122, // 122: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	123, // 123: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	124, // 124: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	125, // 125: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	126, // 126: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	126, // 127: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	127, // 128: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	126, // 129: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	128, // 130: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	126, // 131: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	126, // 132: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	126, // 133: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	129, // 134: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
+	130, // 135: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	130, // 136: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	131, // 137: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
+	132, // 138: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	130, // 139: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	128, // 140: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	130, // 141: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	133, // 142: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	131, // 143: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
+	134, // 144: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	135, // 145: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	133, // 146: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	136, // 147: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	137, // 148: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	135, // 149: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	138, // 150: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	139, // 151: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	135, // 152: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	140, // 153: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
+	141, // 154: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	135, // 155: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	142, // 156: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	143, // 157: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	143, // 158: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	144, // 159: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	143, // 160: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	135, // 161: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	135, // 162: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	145, // 163: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	146, // 164: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	147, // 165: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	148, // 166: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	148, // 167: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	149, // 168: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	148, // 169: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	135, // 170: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	150, // 171: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	150, // 172: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	151, // 173: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	150, // 174: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	150, // 175: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	135, // 176: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	152, // 177: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	152, // 178: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	153, // 179: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	152, // 180: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	135, // 181: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	152, // 182: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	154, // 183: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	154, // 184: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	155, // 185: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	154, // 186: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	135, // 187: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	135, // 188: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	156, // 189: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	135, // 190: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	157, // 191: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	158, // 192: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	135, // 193: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	159, // 194: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	159, // 195: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	160, // 196: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	135, // 197: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	161, // 198: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	161, // 199: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	162, // 200: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	161, // 201: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	135, // 202: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	135, // 203: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	163, // 204: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	164, // 205: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	135, // 206: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	165, // 207: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	165, // 208: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	166, // 209: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	165, // 210: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	135, // 211: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	167, // 212: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	167, // 213: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	168, // 214: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	167, // 215: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	135, // 216: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	169, // 217: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	170, // 218: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	170, // 219: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	171, // 220: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	170, // 221: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	135, // 222: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	172, // 223: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	172, // 224: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	173, // 225: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	173, // 226: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	172, // 227: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	135, // 228: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	174, // 229: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	166, // 230: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	175, // 231: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	135, // 232: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	176, // 233: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	176, // 234: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	177, // 235: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	178, // 236: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	178, // 237: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	179, // 238: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	178, // 239: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	135, // 240: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	180, // 241: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	181, // 242: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	135, // 243: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	182, // 244: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	183, // 245: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	184, // 246: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	184, // 247: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	184, // 248: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	185, // 249: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	185, // 250: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	135, // 251: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	126, // [126:252] is the sub-list for method output_type
+	0,   // [0:126] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -616,6 +625,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_access_rule_proto_init()
 	file_berth_admin_v1_backup_proto_init()
 	file_berth_admin_v1_caller_proto_init()
+	file_berth_admin_v1_content_size_proto_init()
 	file_berth_admin_v1_deleted_manifest_proto_init()
 	file_berth_admin_v1_deletion_proto_init()
 	file_berth_admin_v1_domain_proto_init()

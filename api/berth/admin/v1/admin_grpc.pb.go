@@ -31,11 +31,13 @@ const (
 	AdminService_PurgeDigest_FullMethodName                  = "/berth.admin.v1.AdminService/PurgeDigest"
 	AdminService_CreateRegistry_FullMethodName               = "/berth.admin.v1.AdminService/CreateRegistry"
 	AdminService_GetRegistry_FullMethodName                  = "/berth.admin.v1.AdminService/GetRegistry"
+	AdminService_GetRegistrySize_FullMethodName              = "/berth.admin.v1.AdminService/GetRegistrySize"
 	AdminService_ListRegistries_FullMethodName               = "/berth.admin.v1.AdminService/ListRegistries"
 	AdminService_UpdateRegistry_FullMethodName               = "/berth.admin.v1.AdminService/UpdateRegistry"
 	AdminService_DeleteRegistry_FullMethodName               = "/berth.admin.v1.AdminService/DeleteRegistry"
 	AdminService_UndeleteRegistry_FullMethodName             = "/berth.admin.v1.AdminService/UndeleteRegistry"
 	AdminService_GetRepository_FullMethodName                = "/berth.admin.v1.AdminService/GetRepository"
+	AdminService_GetRepositorySize_FullMethodName            = "/berth.admin.v1.AdminService/GetRepositorySize"
 	AdminService_ListRepositories_FullMethodName             = "/berth.admin.v1.AdminService/ListRepositories"
 	AdminService_DeleteRepository_FullMethodName             = "/berth.admin.v1.AdminService/DeleteRepository"
 	AdminService_UndeleteRepository_FullMethodName           = "/berth.admin.v1.AdminService/UndeleteRepository"
@@ -184,6 +186,9 @@ type AdminServiceClient interface {
 	CreateRegistry(ctx context.Context, in *CreateRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
 	// Gets a registry.
 	GetRegistry(ctx context.Context, in *GetRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
+	// Measures what a registry stores: its own, and what it shares with others. It reads a row
+	// for each manifest and blob.
+	GetRegistrySize(ctx context.Context, in *GetRegistrySizeRequest, opts ...grpc.CallOption) (*ContentSize, error)
 	// Lists registries, by name.
 	ListRegistries(ctx context.Context, in *ListRegistriesRequest, opts ...grpc.CallOption) (*ListRegistriesResponse, error)
 	// Changes a registry. Which callers it serves without a credential and which upstreams it
@@ -202,6 +207,9 @@ type AdminServiceClient interface {
 	UndeleteRegistry(ctx context.Context, in *UndeleteRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
 	// Gets a repository.
 	GetRepository(ctx context.Context, in *GetRepositoryRequest, opts ...grpc.CallOption) (*Repository, error)
+	// Measures what a repository, or an image of it, stores: its own, and what it shares with
+	// others.
+	GetRepositorySize(ctx context.Context, in *GetRepositorySizeRequest, opts ...grpc.CallOption) (*ContentSize, error)
 	// Lists repositories, by name.
 	ListRepositories(ctx context.Context, in *ListRepositoriesRequest, opts ...grpc.CallOption) (*ListRepositoriesResponse, error)
 	// Deletes a repository with its content. `:undelete` restores it until its `expire_time`,
@@ -567,6 +575,16 @@ func (c *adminServiceClient) GetRegistry(ctx context.Context, in *GetRegistryReq
 	return out, nil
 }
 
+func (c *adminServiceClient) GetRegistrySize(ctx context.Context, in *GetRegistrySizeRequest, opts ...grpc.CallOption) (*ContentSize, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ContentSize)
+	err := c.cc.Invoke(ctx, AdminService_GetRegistrySize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListRegistries(ctx context.Context, in *ListRegistriesRequest, opts ...grpc.CallOption) (*ListRegistriesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListRegistriesResponse)
@@ -611,6 +629,16 @@ func (c *adminServiceClient) GetRepository(ctx context.Context, in *GetRepositor
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Repository)
 	err := c.cc.Invoke(ctx, AdminService_GetRepository_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetRepositorySize(ctx context.Context, in *GetRepositorySizeRequest, opts ...grpc.CallOption) (*ContentSize, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ContentSize)
+	err := c.cc.Invoke(ctx, AdminService_GetRepositorySize_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1735,6 +1763,9 @@ type AdminServiceServer interface {
 	CreateRegistry(context.Context, *CreateRegistryRequest) (*Registry, error)
 	// Gets a registry.
 	GetRegistry(context.Context, *GetRegistryRequest) (*Registry, error)
+	// Measures what a registry stores: its own, and what it shares with others. It reads a row
+	// for each manifest and blob.
+	GetRegistrySize(context.Context, *GetRegistrySizeRequest) (*ContentSize, error)
 	// Lists registries, by name.
 	ListRegistries(context.Context, *ListRegistriesRequest) (*ListRegistriesResponse, error)
 	// Changes a registry. Which callers it serves without a credential and which upstreams it
@@ -1753,6 +1784,9 @@ type AdminServiceServer interface {
 	UndeleteRegistry(context.Context, *UndeleteRegistryRequest) (*Registry, error)
 	// Gets a repository.
 	GetRepository(context.Context, *GetRepositoryRequest) (*Repository, error)
+	// Measures what a repository, or an image of it, stores: its own, and what it shares with
+	// others.
+	GetRepositorySize(context.Context, *GetRepositorySizeRequest) (*ContentSize, error)
 	// Lists repositories, by name.
 	ListRepositories(context.Context, *ListRepositoriesRequest) (*ListRepositoriesResponse, error)
 	// Deletes a repository with its content. `:undelete` restores it until its `expire_time`,
@@ -2040,6 +2074,9 @@ func (UnimplementedAdminServiceServer) CreateRegistry(context.Context, *CreateRe
 func (UnimplementedAdminServiceServer) GetRegistry(context.Context, *GetRegistryRequest) (*Registry, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRegistry not implemented")
 }
+func (UnimplementedAdminServiceServer) GetRegistrySize(context.Context, *GetRegistrySizeRequest) (*ContentSize, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRegistrySize not implemented")
+}
 func (UnimplementedAdminServiceServer) ListRegistries(context.Context, *ListRegistriesRequest) (*ListRegistriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRegistries not implemented")
 }
@@ -2054,6 +2091,9 @@ func (UnimplementedAdminServiceServer) UndeleteRegistry(context.Context, *Undele
 }
 func (UnimplementedAdminServiceServer) GetRepository(context.Context, *GetRepositoryRequest) (*Repository, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRepository not implemented")
+}
+func (UnimplementedAdminServiceServer) GetRepositorySize(context.Context, *GetRepositorySizeRequest) (*ContentSize, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRepositorySize not implemented")
 }
 func (UnimplementedAdminServiceServer) ListRepositories(context.Context, *ListRepositoriesRequest) (*ListRepositoriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRepositories not implemented")
@@ -2597,6 +2637,24 @@ func _AdminService_GetRegistry_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetRegistrySize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRegistrySizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetRegistrySize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetRegistrySize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetRegistrySize(ctx, req.(*GetRegistrySizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListRegistries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRegistriesRequest)
 	if err := dec(in); err != nil {
@@ -2683,6 +2741,24 @@ func _AdminService_GetRepository_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetRepository(ctx, req.(*GetRepositoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetRepositorySize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRepositorySizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetRepositorySize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetRepositorySize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetRepositorySize(ctx, req.(*GetRepositorySizeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -4683,6 +4759,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_GetRegistry_Handler,
 		},
 		{
+			MethodName: "GetRegistrySize",
+			Handler:    _AdminService_GetRegistrySize_Handler,
+		},
+		{
 			MethodName: "ListRegistries",
 			Handler:    _AdminService_ListRegistries_Handler,
 		},
@@ -4701,6 +4781,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRepository",
 			Handler:    _AdminService_GetRepository_Handler,
+		},
+		{
+			MethodName: "GetRepositorySize",
+			Handler:    _AdminService_GetRepositorySize_Handler,
 		},
 		{
 			MethodName: "ListRepositories",
