@@ -232,6 +232,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_account_keys", c.MaxAccountKeys},
 		{"max_users", c.MaxUsers},
 		{"max_access_rules", c.MaxAccessRules},
+		{"max_promotion_gates", c.MaxPromotionGates},
 		{"max_tag_rules", c.MaxTagRules},
 		{"max_principal_groups", c.MaxPrincipalGroups},
 		{"max_identity_providers", c.MaxIdentityProviders},

@@ -94,6 +94,7 @@ type Config struct {
 	MaxAccountKeys       int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys of a service account, access tokens of a user and tokens of an operator, of each; -1 is any number."`
 	MaxUsers             int           `setting:"max_users" placeholder:"NUMBER" help:"Users that a tenant may have; -1 is any number."`
 	MaxAccessRules       int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
+	MaxPromotionGates    int           `setting:"max_promotion_gates" placeholder:"NUMBER" help:"Promotion gates that a tenant may have; -1 is any number."`
 	MaxTagRules          int           `setting:"max_tag_rules" placeholder:"NUMBER" help:"Tag rules that a tenant may have; -1 is any number. Each push of a tag reads them."`
 	MaxPrincipalGroups   int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
 	MaxIdentityProviders int           `setting:"max_identity_providers" placeholder:"NUMBER" help:"Identity providers that a tenant may have; -1 is any number."`
@@ -140,6 +141,7 @@ func Default() Config {
 		MaxAccountKeys:       100,
 		MaxUsers:             1000,
 		MaxAccessRules:       1000,
+		MaxPromotionGates:    100,
 		MaxTagRules:          100,
 		MaxPrincipalGroups:   1000,
 		MaxIdentityProviders: 20,

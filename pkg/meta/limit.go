@@ -11,6 +11,7 @@ type Limits struct {
 	AccountKeys     int // of one account
 	AccessRules     int
 	TagRules        int // each push of a tag reads them
+	PromotionGates  int
 	PrincipalGroups int
 	Providers       int // of identities
 	Domains         int
@@ -22,7 +23,7 @@ type Limits struct {
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -38,6 +39,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.AccountKeys, &DefaultLimits.AccountKeys},
 		{&l.AccessRules, &DefaultLimits.AccessRules},
 		{&l.TagRules, &DefaultLimits.TagRules},
+		{&l.PromotionGates, &DefaultLimits.PromotionGates},
 		{&l.PrincipalGroups, &DefaultLimits.PrincipalGroups},
 		{&l.Providers, &DefaultLimits.Providers},
 		{&l.Domains, &DefaultLimits.Domains},
@@ -106,6 +108,11 @@ func (l Limits) AccessRuleLimit() Limit {
 // TagRuleLimit is the limit of tag rules.
 func (l Limits) TagRuleLimit() Limit {
 	return Limit{l.TagRules, "tag rules of the tenant", "max_tag_rules", ""}
+}
+
+// PromotionGateLimit is the limit of promotion gates.
+func (l Limits) PromotionGateLimit() Limit {
+	return Limit{l.PromotionGates, "promotion gates of the tenant", "max_promotion_gates", ""}
 }
 
 // PrincipalGroupLimit is the limit of groups of accounts.

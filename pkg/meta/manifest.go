@@ -45,6 +45,9 @@ type ManifestPut struct {
 	// Replaces, if not nil, is what every tag of the put has to point to until then; empty:
 	// no tag may exist. Otherwise it is refused with fault.EtagMismatch.
 	Replaces *oci.Digest
+	// Gates, if not nil, are the promotion gates that were asked about a promotion; without
+	// changes since. See CheckGates.
+	Gates *GateVersions
 }
 
 // TagVerb is Verb, or its default.

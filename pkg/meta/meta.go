@@ -72,6 +72,7 @@ type Provisioning interface {
 	AccessRules
 	AccessPolicies
 	TagRules
+	PromotionGates
 	PrincipalGroups
 	Upstreams
 	Groups

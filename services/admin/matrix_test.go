@@ -155,6 +155,12 @@ var matrixRows = map[string]struct {
 	"UpdateTagRule": {&pb.UpdateTagRuleRequest{TagRule: &pb.TagRule{Name: "tenants/t-there/tagRules/tl-{s}", DisplayName: "Idle"}}, false},
 	"DeleteTagRule": {&pb.DeleteTagRuleRequest{Name: "tenants/t-there/tagRules/tl-{s}"}, false},
 
+	"CreatePromotionGate": {&pb.CreatePromotionGateRequest{Parent: "tenants/t-there", PromotionGateId: "gt-{s}", PromotionGate: &pb.PromotionGate{AnotherCaller: true, Disabled: true}}, true},
+	"GetPromotionGate":    {&pb.GetPromotionGateRequest{Name: "tenants/t-there/promotionGates/gt-{s}"}, false},
+	"ListPromotionGates":  {&pb.ListPromotionGatesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdatePromotionGate": {&pb.UpdatePromotionGateRequest{PromotionGate: &pb.PromotionGate{Name: "tenants/t-there/promotionGates/gt-{s}", DisplayName: "Idle"}}, false},
+	"DeletePromotionGate": {&pb.DeletePromotionGateRequest{Name: "tenants/t-there/promotionGates/gt-{s}"}, false},
+
 	"TestAccess": {&pb.TestAccessRequest{Name: "tenants/t-there", Principal: "serviceAccounts/a-{s}", Registry: "main", Reference: "app:1"}, false},
 
 	"CreateGroup": {&pb.CreateGroupRequest{Parent: "tenants/t-there", GroupId: "pg-{s}", Group: &pb.Group{}}, true},
@@ -258,6 +264,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, idleRule)
 		a.call(200, "POST", "/v1/tenants/t-there/tagRules?tag_rule_id=tl-"+state, `{"no_delete": true, "disabled": true}`)
+		a.call(200, "POST", "/v1/tenants/t-there/promotionGates?promotion_gate_id=gt-"+state, `{"another_caller": true, "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/groups?group_id=pg-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/identityProviders?identity_provider_id=ip-"+state, corpDirectory)
 		a.call(200, "POST", "/v1/operators?operator_id=o-"+state, "")
@@ -297,7 +304,7 @@ func resources(t *testing.T, a *api) {
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/trusts/tr-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -38,7 +38,7 @@ func (s *Service) PromoteImage(ctx context.Context, req *pb.PromoteImageRequest)
 	}
 	r := promotion.Request{
 		From: from.repo, Registry: from.registry.Slug, Chain: from.hasChain(), Caller: from.caller,
-		To: to.repo, Tag: req.GetToTag(), AllowMissingReferences: to.registry.Settings.AllowMissingReferences, By: cause(ctx),
+		To: to.repo, ToRegistry: to.registry.Slug, Tag: req.GetToTag(), AllowMissingReferences: to.registry.Settings.AllowMissingReferences, By: cause(ctx),
 	}
 	r.By.ValidateOnly = req.GetValidateOnly()
 	if r.Tag == "" {
@@ -55,6 +55,7 @@ func (s *Service) PromoteImage(ctx context.Context, req *pb.PromoteImageRequest)
 		Name:   "tenants/" + from.tenant + "/registries/" + to.registry.Slug + "/repositories/" + to.repo.Name + "@" + r.Digest.String(),
 		Digest: r.Digest.String(), Tag: r.Tag, Manifests: int32(result.Manifests), Companions: int32(result.Companions),
 	}
+	m.Unmet = result.Unmet[:min(len(result.Unmet), maxMissing)]
 	for _, d := range result.Missing[:min(len(result.Missing), maxMissing)] {
 		m.Missing = append(m.Missing, d.String())
 	}

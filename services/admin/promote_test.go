@@ -190,3 +190,59 @@ func TestW158_APromotionIsBounded(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestW164_GatesAreAsked for what is promoted through them, and validate_only lists all that
+// is not met.
+func TestW164_GatesAreAsked(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.call(200, "POST", "/v1/tenants/acme/registries?registry_id=prod", "")
+	pusher, other := a.account("acme", "ci", "WRITER"), a.account("acme", "releaser", "WRITER")
+	image := ocitest.Extra{Annotations: map[string]string{"reviewed": "yes", "commit": "1"}}.Index()
+	bare := ocitest.Index()
+	a.pushContent("acme", "main", "app", image, "good")
+	a.pushContent("acme", "main", "app", bare, "bare")
+	a.pushContent("acme", "main", "app", ocitest.Extra{Subject: &image.Descriptor, ArtifactType: "application/spdx+json"}.Index())
+	promote := func(secret string, want int, body string) map[string]any {
+		t.Helper()
+		return a.callAs(secret, want, "POST", "/v1/tenants/acme/registries/main/repositories/app:promote", body)
+	}
+	gate := func(id, body string) {
+		t.Helper()
+		a.call(200, "POST", "/v1/tenants/acme/promotionGates?promotion_gate_id="+id, body)
+	}
+	gate("reviewed", `{"registry": "prod", "annotations": {"reviewed": "yes", "commit": ""}, "artifact_types": ["application/spdx+json"], "another_caller": true}`)
+	gate("elsewhere", `{"registry": "main", "repositories": ["other"], "min_age": "1h"}`)
+	gate("stable", `{"repositories": ["app"], "tags": ["stable"], "min_age": "24h"}`)
+	gate("idle", `{"min_age": "1h", "disabled": true}`)
+
+	if got := promote(pusher, 400, `{"tag": "good", "to_registry": "prod"}`); reason(t, got) != "NOT_PROMOTABLE" || !strings.Contains(fmt.Sprint(got["message"]), "gate reviewed: another caller than serviceAccounts/ci") {
+		t.Errorf("%v", got)
+	}
+	promote(other, 200, `{"tag": "good", "to_registry": "prod"}`)
+	unmet := promote(other, 200, `{"tag": "bare", "to_registry": "prod", "to_tag": "stable", "validate_only": true}`)["unmet"].([]any)
+	for i, want := range []string{"gate reviewed: the image needs the annotation commit", "gate reviewed: the image needs the annotation reviewed=yes", "gate reviewed: the image needs a referrer of the artifact type application/spdx+json", "gate stable: the image has to be in the source for 24h0m0s"} {
+		if len(unmet) != 4 || !strings.HasPrefix(fmt.Sprint(unmet[i]), want) {
+			t.Fatalf("%q, want %q at %d", unmet, want, i)
+		}
+	}
+	promote(other, 400, `{"tag": "bare", "to_registry": "prod", "to_tag": "stable"}`)
+	promote(other, 200, `{"tag": "bare", "to_repository": "copy"}`) // no gate is for it
+	promote(other, 400, `{"tag": "bare", "to_repository": "other"}`)
+	a.call(200, "PATCH", "/v1/tenants/acme/promotionGates/elsewhere", `{"disabled": true}`)
+	promote(other, 200, `{"tag": "bare", "to_repository": "other"}`)
+
+	for body, field := range map[string]string{
+		`{}`:                                    "public_keys",
+		`{"public_keys": ["no key"]}`:           "public_keys[0]",
+		`{"min_age": "-1s"}`:                    "min_age",
+		`{"artifact_types": [""]}`:              "artifact_types[0]",
+		`{"annotations": {"": "a"}}`:            "annotations",
+		`{"min_age": "1s", "tags": ["["]}`:      "tags[0]",
+		`{"min_age": "1s", "registry": "none"}`: "registry",
+	} {
+		if got := fmt.Sprint(a.call(400, "POST", "/v1/tenants/acme/promotionGates?promotion_gate_id=wrong", body)); !strings.Contains(got, "field:"+field) {
+			t.Errorf("%s: %s", body, got)
+		}
+	}
+}

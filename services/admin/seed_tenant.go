@@ -25,9 +25,10 @@ type seedTenant struct {
 	Groups          []seedResource `yaml:"groups"`
 	AccessRules     []seedResource `yaml:"access_rules"`
 	TagRules        []seedResource `yaml:"tag_rules"`
+	PromotionGates  []seedResource `yaml:"promotion_gates"`
 }
 
-// seedResource is a registry, an upstream group, a domain, an access rule or a tag rule.
+// seedResource is a registry, an upstream group, a domain, an access rule, a tag rule or a promotion gate.
 type seedResource struct {
 	ID     string     `yaml:"id"`
 	Fields seedFields `yaml:",inline"`
@@ -72,6 +73,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	k.resources(at+".groups", t.Groups, func(f seedFields) error { return checked(f, checkGroup) })
 	k.resources(at+".access_rules", t.AccessRules, checkSeedRule)
 	k.resources(at+".tag_rules", t.TagRules, checkSeedTagRule)
+	k.resources(at+".promotion_gates", t.PromotionGates, checkSeedPromotionGate)
 }
 
 func (k *seedChecker) resources(path string, all []seedResource, check func(seedFields) error) {
@@ -107,7 +109,10 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 	if err := each("access_rules", t.AccessRules, func(r seedResource) error { return s.applyAccessRule(ctx, name, r) }); err != nil {
 		return err
 	}
-	return each("tag_rules", t.TagRules, func(r seedResource) error { return s.applyTagRule(ctx, name, r) })
+	if err := each("tag_rules", t.TagRules, func(r seedResource) error { return s.applyTagRule(ctx, name, r) }); err != nil {
+		return err
+	}
+	return each("promotion_gates", t.PromotionGates, func(r seedResource) error { return s.applyPromotionGate(ctx, name, r) })
 }
 
 // applyTenantAlone applies a tenant without what it has.

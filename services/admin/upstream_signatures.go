@@ -31,12 +31,20 @@ func setSignatures(is *meta.UpstreamSettings, m *pb.Upstream) error {
 			return invalid(field+".public_keys", "a rule needs at least one public key, and all rules have at most %d, not %d", maxKeys, keys)
 		}
 		for j, key := range rule.Keys {
-			if _, err := cosign.ParseKey(key); err != nil {
-				return invalid(fmt.Sprintf("%s.public_keys[%d]", field, j),
-					"not a public key that can be used: %s; allowed is one PEM block PUBLIC KEY with a key of ECDSA P-256 or P-384, Ed25519, or RSA with 2048 to 8192 bits", err)
+			if err := checkPublicKey(fmt.Sprintf("%s.public_keys[%d]", field, j), key); err != nil {
+				return err
 			}
 		}
 		is.Signatures = append(is.Signatures, rule)
+	}
+	return nil
+}
+
+// checkPublicKey checks a key that signatures are verified with.
+func checkPublicKey(field, key string) error {
+	if _, err := cosign.ParseKey(key); err != nil {
+		return invalid(field,
+			"not a public key that can be used: %s; allowed is one PEM block PUBLIC KEY with a key of ECDSA P-256 or P-384, Ed25519, or RSA with 2048 to 8192 bits", err)
 	}
 	return nil
 }

@@ -2,9 +2,18 @@ package assemble_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/cosign"
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -76,4 +85,91 @@ func promotions(t *testing.T, start func(seed string) *world) {
 	in(devHost, remote).wantImage(t, "mine", cached)
 	w.stop(t)
 	w.wantSound(t)
+}
+
+// TestW163_CosignSigns has cosign sign an image in each form that it stores. A gate demands its
+// key of what is pulled through and promoted.
+func TestW163_CosignSigns(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	run := func(env []string, args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), testserver.Program(t, "cosign"), args...)
+		cmd.Dir, cmd.Env = dir, append(env, "COSIGN_PASSWORD=", "HOME="+dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("cosign %s: %v\n%s", args, err, out)
+		}
+	}
+	run(nil, "generate-key-pair")
+	key, err := os.ReadFile(filepath.Join(dir, "cosign.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := testserver.StartRegistry(t, testserver.RegistryOptions{Token: true})
+	w := startEmbedded(t, chainSeed(up.URL(), up.Tokens.Addr()), chained)
+	w.admin(t, http.MethodPost, "/v1/tenants/acme/promotionGates?promotion_gate_id=signed",
+		map[string]any{"registry": "prod", "repositories": []string{"library/**"}, "public_keys": []string{string(key)}}).want(t, http.StatusOK)
+	config := fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, strings.TrimPrefix(up.URL(), "http://"), base64.StdEncoding.EncodeToString([]byte(testserver.RegistryUser+":"+testserver.RegistryPassword)))
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, ".docker"), 0o700), os.WriteFile(filepath.Join(dir, ".docker", "config.json"), []byte(config), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, how := range map[string]struct {
+		env  []string
+		args []string
+	}{
+		"tag":      {},
+		"bundle":   {args: []string{"--new-bundle-format"}},
+		"referrer": {env: []string{"COSIGN_EXPERIMENTAL=1"}, args: []string{"--registry-referrers-mode", "oci-1-1"}},
+	} {
+		image, name := ocitest.NewImage(uint64(len(name)), 1000), "library/"+name
+		up.Push(t, name, image, "1")
+		dev := w.repository(devHost, "suite", name)
+		dev.wantImage(t, "1", image)
+		promote := func(want int) answer {
+			t.Helper()
+			return w.admin(t, http.MethodPost, "/v1/tenants/acme/registries/dev/repositories/"+name+":promote", map[string]any{"digest": image.Index.Digest, "to_registry": "prod", "to_tag": "1"}).want(t, want)
+		}
+		cached := func() {
+			t.Helper()
+			soon(t, "what was pulled to be cached", func() bool {
+				var dry struct{ Missing []string }
+				w.admin(t, http.MethodPost, "/v1/tenants/acme/registries/dev/repositories/"+name+":promote",
+					map[string]any{"digest": image.Index.Digest, "to_registry": "prod", "to_tag": "1", "validate_only": true}).want(t, http.StatusOK).decode(t, &dry)
+				return len(dry.Missing) == 0
+			})
+		}
+		cached()
+		if refused := promote(http.StatusBadRequest); !bytes.Contains(refused.body, []byte("gate signed: the image needs a signature")) {
+			t.Errorf("%s: %s", name, refused.body)
+		}
+		run(how.env, append([]string{"sign", "--key", "cosign.key", "--tlog-upload=false", "--yes", strings.TrimPrefix(up.URL(), "http://") + "/" + name + "@" + image.Index.Digest.String()}, how.args...)...)
+		dev.pullSignatures(t, image.Index)
+		cached()
+		promote(http.StatusOK)
+		w.repository(prodHost, "suite", name).wantImage(t, "1", image)
+	}
+}
+
+// pullSignatures pulls what accompanies a manifest, with its blobs.
+func (r repository) pullSignatures(t *testing.T, of ocitest.Content) {
+	t.Helper()
+	var list struct{ Manifests []oci.Descriptor }
+	r.get(t, r.at("referrers/%s", of.Digest)).want(t, http.StatusOK).decode(t, &list)
+	references := []string{cosign.Tag(of.Digest)}
+	for _, d := range list.Manifests {
+		references = append(references, d.Digest.String())
+	}
+	for _, reference := range references {
+		a := r.get(t, r.at("manifests/%s", reference))
+		if a.status == http.StatusNotFound {
+			continue
+		}
+		parsed, err := oci.ParseManifest("", a.want(t, http.StatusOK).body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range parsed.Blobs {
+			r.get(t, r.at("blobs/%s", b.Digest)).want(t, http.StatusOK)
+		}
+	}
 }

@@ -132,6 +132,7 @@ func Run(t *testing.T, open Open) {
 		{"Adoption", testAdoption},
 		{"Provisional", testProvisional},
 		{"Promotion", testPromotion},
+		{"PromotionGates", testPromotionGates},
 		{"AdoptionRaces", testAdoptionRaces},
 	} {
 		t.Run(noun.name, func(t *testing.T) {

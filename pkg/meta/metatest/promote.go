@@ -118,6 +118,59 @@ func testPromotion(t *testing.T, open Open) {
 		}
 		p.consistent()
 	})
+	t.Run("W161 gates that were changed meanwhile refuse the tag", func(t *testing.T) {
+		p := newPromotion(t, open)
+		put := func(gates ...meta.GateVersion) error {
+			m := p.image
+			m.Verb, m.Gates = meta.TagPromoted, (*meta.GateVersions)(&gates)
+			return p.tryPut(p.r, m, "v1")
+		}
+		g := p.addPromotionGate(p.gate("aged"))
+		disabled := p.gate("idle")
+		disabled.Disabled = true
+		p.addPromotionGate(disabled)
+		p.refused(put(), fault.Conflict, fault.EtagMismatch)
+		p.untagged("v1")
+		p.must(put(meta.GateVersion{Slug: "aged", Version: g.Version}))
+		g, err := p.Store.UpdatePromotionGate(t.Context(), cause(), g)
+		p.must(err)
+		p.refused(put(meta.GateVersion{Slug: "aged", Version: g.Version - 1}), fault.Conflict, fault.EtagMismatch)
+		p.must(p.Store.DeletePromotionGate(t.Context(), cause(), p.tenant, "aged", 0))
+		p.must(put())
+		other, registry := p.addTenant("other", 0)
+		g = p.gate("theirs")
+		g.Tenant = other
+		p.addPromotionGate(g)
+		p.must(put())
+		p.must(p.tryPut(meta.Repo{Tenant: other, Registry: registry, Name: "app"}, p.world.index(), "v1")) // a push asks no gate
+	})
+	t.Run("W162 who put a manifest, and when, is known", func(t *testing.T) {
+		a := newAdopter(t, open)
+		first := a.image(nil, a.push(a.prod, "config"))
+		put := func(actor string) {
+			m := first
+			m.Repo, m.By = a.prod, meta.Cause{Op: uuid.New(), Actor: actor}
+			a.must(a.Store.PutManifest(t.Context(), m))
+		}
+		at := a.Now()
+		put("users/alice")
+		a.Advance(time.Hour)
+		put("users/bob")
+		got, err := a.Store.FindPush(t.Context(), a.prod, first.Manifest.Digest)
+		a.must(err)
+		if got.Actor != "users/alice" || !got.At.Equal(at) || !got.Now.Equal(a.Now()) {
+			t.Errorf("%+v, want alice at %v, at %v", got, at, a.Now())
+		}
+		cached := a.image(nil, described("cached"))
+		a.fetched(a.cache, cached, "v1")
+		got, err = a.Store.FindPush(t.Context(), a.cache, cached.Manifest.Digest)
+		a.must(err)
+		if got.Actor != "" || !got.At.Equal(a.Now()) {
+			t.Errorf("%+v", got)
+		}
+		_, err = a.Store.FindPush(t.Context(), a.dev, first.Manifest.Digest)
+		a.refused(err, fault.NotFound, fault.ManifestUnknown)
+	})
 	t.Run("W152 only content that a repository holds is found for it", func(t *testing.T) {
 		a := newAdopter(t, open)
 		a.push(a.prod, "hosted")

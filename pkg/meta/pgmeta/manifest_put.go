@@ -86,6 +86,7 @@ type putting struct {
 	held       map[oci.Digest]bool   // blobs that the repository holds
 	old        map[string][]byte     // the present manifests of the tags
 	rules      tagrule.Rules         // that may protect them
+	gates      meta.GateVersions     // of the tenant, if they were asked
 	changed    int64                 // version of the last change of the one tag of an undelete
 	overridden []meta.Change         // what the event says of rules
 	present    map[oci.Digest]string // media types of existing manifests
@@ -190,8 +191,8 @@ SELECT locked.digest, locked.media_type, locked.expires, locked.trashed
          WHERE wanted.digest < $4` + lockWantedManifests
 
 	insertManifest = `
-INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, refs)
-SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, refs, pushed_by)
+SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11, $12
   FROM open_repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING
@@ -199,8 +200,8 @@ RETURNING xmax = 0`
 
 	// A permanent manifest does not expire.
 	insertProvisional = `
-INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, refs, expire_at)
-SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11, berth_now() + $12::interval
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, refs, pushed_by, expire_at)
+SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11, $12, berth_now() + $13::interval
   FROM open_repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
 ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET expire_at = greatest(manifests.expire_at, excluded.expire_at)
@@ -240,13 +241,18 @@ func (p *putting) lock() (bool, error) {
 		p.held[d], p.released = true, p.released || released
 		return err
 	}))
+	if p.Gates != nil {
+		p.gates = nil
+		p.queue(sqlmeta.SharePromotionGatesPostgres, t)
+		p.queue(sqlmeta.ActivePromotionGates, t).Query(each(sqlmeta.ReadGateVersions(&p.gates)))
+	}
 	if len(p.tags) > 0 {
 		p.lockTags(&made)
 	}
 	if p.Provisional {
-		p.lockManifests(insertProvisional, p.grace)
+		p.lockManifests(insertProvisional, p.By.Actor, p.grace)
 	} else {
-		p.lockManifests(insertManifest)
+		p.lockManifests(insertManifest, p.By.Actor)
 	}
 	err := p.flush()
 	if err == nil && p.Undelete && p.repo.isHosted() {
@@ -328,6 +334,9 @@ func (p *putting) decide() error {
 			p.Manifest.Digest, mediaType, p.Manifest.MediaType)
 	}
 	if err := p.refuseOverwrite(); err != nil {
+		return err
+	}
+	if err := p.CheckGates(p.gates); err != nil {
 		return err
 	}
 	for tag, old := range p.old {

@@ -60,6 +60,15 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 		if err := t.refuseOverwrite(by, p, repo.id); err != nil {
 			return false, err
 		}
+		if p.Gates != nil {
+			var now meta.GateVersions
+			if err := t.list(sqlmeta.ActivePromotionGates, []any{p.Repo.Tenant}, sqlmeta.ReadGateVersions(&now)); err != nil {
+				return false, err
+			}
+			if err := p.CheckGates(now); err != nil {
+				return false, err
+			}
+		}
 		if p.By.ValidateOnly {
 			return false, sqlmeta.ErrAlreadyDone
 		}
@@ -221,8 +230,8 @@ func (t *tx) held(query string, id tenant.ID, repo int64, digests []oci.Digest, 
 }
 
 const insertManifest = `
-INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, expire_at, refs)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, expire_at, refs, pushed_by)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 
 // A permanent manifest does not expire.
@@ -286,7 +295,7 @@ func (p *put) manifest(expireAt any) (bool, error) {
 	}
 	m := p.Manifest
 	n, err := p.exec(insertManifest, p.Repo.Tenant, p.repo, p.own, m.MediaType, len(m.Payload),
-		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload, expireAt, meta.CountReferences(p.Parsed))
+		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload, expireAt, meta.CountReferences(p.Parsed), p.By.Actor)
 	return n > 0, err
 }
 

@@ -49,6 +49,34 @@ func newSearch(r meta.Repo, m meta.Manifest, rules []meta.SignatureRule, from Co
 	return s
 }
 
+// VerifySigned reports whether a manifest itself has signatures by one of the keys, in PEM,
+// and if so the manifests that hold them. Otherwise the text says why not. The error is of
+// what could not be read.
+func VerifySigned(ctx context.Context, from Content, r meta.Repo, m meta.Manifest, keys []string) ([]oci.Digest, string, error) {
+	s := newSearch(r, m, []meta.SignatureRule{{Keys: keys}}, from)
+	v, err := s.verify(ctx, m.Digest)
+	switch {
+	case v.meets(s.rules):
+		return v.by, "", nil
+	case err != nil:
+		return nil, "", err
+	default:
+		return nil, s.lacking(), nil
+	}
+}
+
+// lacking says why none of the signatures that were found is enough.
+func (s *search) lacking() string {
+	switch {
+	case s.found == 0:
+		return "it has none"
+	case s.why != nil:
+		return fmt.Sprintf("none of %d is one, and one cannot be used: %s", s.found, s.why)
+	default:
+		return fmt.Sprintf("none of %d is one", s.found)
+	}
+}
+
 // look is the part of a search that is about one manifest: the one that is to be served, or
 // an index that lists it.
 type look struct {

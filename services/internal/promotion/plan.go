@@ -23,7 +23,10 @@ type planning struct {
 	manifests  []oci.Digest  // children before what names them
 	companions int
 	tags       []companionTag
-	kept       []oci.Digest // what companion tags of the target lead to that are not moved
+	kept       []oci.Digest      // what must be there besides: what companion tags of the target lead to that are not moved, and signatures
+	types      []string          // artifact types of the image's referrers
+	gates      meta.GateVersions // that were asked
+	unmet      []string          // what they ask and the image does not have
 	missing    []oci.Digest
 	seen       map[oci.Digest]bool
 	running    bool // it is no longer only planned
@@ -169,6 +172,9 @@ func (p *planning) referrers(ctx context.Context, r meta.Repo, d oci.Digest) err
 			return err
 		}
 		for _, one := range page {
+			if d == p.request.Digest {
+				p.types = append(p.types, one.ArtifactType)
+			}
 			if err := p.add(ctx, one.Digest, false, true); err != nil {
 				return err
 			}

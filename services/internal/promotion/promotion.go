@@ -17,6 +17,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/policy"
 	"github.com/berth-registry/berth/services/internal/respond"
 	"github.com/berth-registry/berth/services/internal/source"
@@ -36,6 +37,8 @@ type Meta interface {
 	meta.CachedAges
 	PutManifest(ctx context.Context, p meta.ManifestPut) error
 	AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo, to meta.Repo, blobs []oci.Digest) ([]oci.Digest, error)
+	FindPush(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Push, error)
+	ListPromotionGates(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.PromotionGate, error)
 	FindHeld(ctx context.Context, from []meta.Repo, blobs []oci.Digest) ([]oci.Digest, error)
 }
 
@@ -43,13 +46,14 @@ type Meta interface {
 type Service struct {
 	meta    Meta
 	sources source.Finder
+	stored  policy.Stored
 	budget  *respond.ByteBudget
 }
 
 // New makes a Service.
 func New(m Meta, blobs blob.Opener) *Service {
 	p := policy.NewStored(m, respond.Blobs{Store: blobs, Meta: m}, time.Now)
-	return &Service{meta: m, sources: source.Finder{Meta: m, Blobs: blobs, Policy: p}, budget: respond.NewByteBudget()}
+	return &Service{meta: m, sources: source.Finder{Meta: m, Blobs: blobs, Policy: p}, stored: p.Stored, budget: respond.NewByteBudget()}
 }
 
 // FindTag returns what a tag of a repository leads to; it asks no chain.
@@ -61,14 +65,15 @@ func (s *Service) FindTag(ctx context.Context, r meta.Repo, tag string) (oci.Dig
 // Request is an image or index to promote. The caller may pull From and promote to To, which
 // are of one tenant.
 type Request struct {
-	From     meta.Repo
-	Registry string       // slug of From.Registry
-	Chain    bool         // what the registry's chain has in the tenant's storage is promoted, too
-	Caller   chain.Caller // of the chain
-	Digest   oci.Digest
-	To       meta.Repo
-	Tag      string // that it gets; empty: none
-	By       meta.Cause
+	From       meta.Repo
+	Registry   string       // slug of From.Registry
+	Chain      bool         // what the registry's chain has in the tenant's storage is promoted, too
+	Caller     chain.Caller // of the chain
+	Digest     oci.Digest
+	To         meta.Repo
+	ToRegistry string // slug of To.Registry
+	Tag        string // that it gets; empty: none
+	By         meta.Cause
 
 	AllowMissingReferences bool // as the registry of To says
 }
@@ -85,6 +90,7 @@ func (r Request) copies() bool { return r.From != r.To || r.Chain }
 type Result struct {
 	Manifests  int          // all, the image and its companions included
 	Companions int          // those that accompany another manifest, with what they are made of
+	Unmet      []string     // what gates ask and the image does not have
 	Missing    []oci.Digest // what it needs and the tenant does not have, sorted
 }
 
@@ -119,7 +125,10 @@ func (s *Service) attempt(ctx context.Context, from source.Sources, r Request, r
 	if err := p.plan(ctx); err != nil {
 		return Result{}, false, err
 	}
-	result := Result{Manifests: len(p.manifests), Companions: p.companions, Missing: p.missing}
+	if err := p.askGates(ctx); err != nil {
+		return Result{}, false, err
+	}
+	result := Result{Manifests: len(p.manifests), Companions: p.companions, Missing: p.missing, Unmet: p.unmet}
 	if err := s.check(ctx, p); err != nil || r.By.ValidateOnly {
 		return result, false, err
 	}
@@ -158,12 +167,21 @@ func (r Request) tags() []string {
 // maxNamed is how many digests the message of a refusal names.
 const maxNamed = 10
 
-// refusal is the error while something is missing.
+// refusal is the error while something is missing, or gates ask for more.
 func (p *planning) refusal() error {
-	if len(p.missing) == 0 {
+	switch {
+	case len(p.missing) > 0:
+		return p.missingContent()
+	case len(p.unmet) > 1:
+		return fault.New(fault.Conflict, fault.NotPromotable, "%s; and %d more, which validate_only lists", p.unmet[0], len(p.unmet)-1)
+	case len(p.unmet) == 1:
+		return fault.New(fault.Conflict, fault.NotPromotable, "%s", p.unmet[0])
+	default:
 		return nil
 	}
-	named := fmt.Sprint(p.missing[:min(len(p.missing), maxNamed)])
+}
+
+func (p *planning) missingContent() error {
 	more := ""
 	if n := len(p.missing) - maxNamed; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
@@ -173,7 +191,7 @@ func (p *planning) refusal() error {
 		digests[i] = d.String()
 	}
 	return fault.New(fault.Conflict, fault.NotPromotable,
-		"the repository does not have %s%s of the image; push it, or pull it through the registry so that it is cached, and try again", named[1:len(named)-1], more).
+		"the repository does not have %s%s of the image; push it, or pull it through the registry so that it is cached, and try again", strings.Join(digests[:min(len(digests), maxNamed)], ", "), more).
 		WithDetail(map[string]string{"digests": strings.Join(digests, ",")})
 }
 
@@ -197,7 +215,7 @@ func (u run) promote(ctx context.Context) error {
 		return err
 	}
 	last := u.put(u.root, u.parsed)
-	last.Tags, last.Requires = u.request.tags(), slices.Concat(u.manifests, u.kept)
+	last.Tags, last.Requires, last.Gates = u.request.tags(), slices.Concat(u.manifests, u.kept), &u.gates
 	return u.meta.PutManifest(ctx, last)
 }
 

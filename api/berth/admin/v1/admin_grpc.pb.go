@@ -111,6 +111,11 @@ const (
 	AdminService_ListTagRules_FullMethodName                 = "/berth.admin.v1.AdminService/ListTagRules"
 	AdminService_UpdateTagRule_FullMethodName                = "/berth.admin.v1.AdminService/UpdateTagRule"
 	AdminService_DeleteTagRule_FullMethodName                = "/berth.admin.v1.AdminService/DeleteTagRule"
+	AdminService_CreatePromotionGate_FullMethodName          = "/berth.admin.v1.AdminService/CreatePromotionGate"
+	AdminService_GetPromotionGate_FullMethodName             = "/berth.admin.v1.AdminService/GetPromotionGate"
+	AdminService_ListPromotionGates_FullMethodName           = "/berth.admin.v1.AdminService/ListPromotionGates"
+	AdminService_UpdatePromotionGate_FullMethodName          = "/berth.admin.v1.AdminService/UpdatePromotionGate"
+	AdminService_DeletePromotionGate_FullMethodName          = "/berth.admin.v1.AdminService/DeletePromotionGate"
 	AdminService_TestAccess_FullMethodName                   = "/berth.admin.v1.AdminService/TestAccess"
 	AdminService_CreateGroup_FullMethodName                  = "/berth.admin.v1.AdminService/CreateGroup"
 	AdminService_GetGroup_FullMethodName                     = "/berth.admin.v1.AdminService/GetGroup"
@@ -374,6 +379,16 @@ type AdminServiceClient interface {
 	UpdateTagRule(ctx context.Context, in *UpdateTagRuleRequest, opts ...grpc.CallOption) (*TagRule, error)
 	// Deletes a tag rule.
 	DeleteTagRule(ctx context.Context, in *DeleteTagRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates a promotion gate.
+	CreatePromotionGate(ctx context.Context, in *CreatePromotionGateRequest, opts ...grpc.CallOption) (*PromotionGate, error)
+	// Gets a promotion gate.
+	GetPromotionGate(ctx context.Context, in *GetPromotionGateRequest, opts ...grpc.CallOption) (*PromotionGate, error)
+	// Lists promotion gates, by name.
+	ListPromotionGates(ctx context.Context, in *ListPromotionGatesRequest, opts ...grpc.CallOption) (*ListPromotionGatesResponse, error)
+	// Changes a promotion gate.
+	UpdatePromotionGate(ctx context.Context, in *UpdatePromotionGateRequest, opts ...grpc.CallOption) (*PromotionGate, error)
+	// Deletes a promotion gate.
+	DeletePromotionGate(ctx context.Context, in *DeletePromotionGateRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Says what a principal may do with a repository, by which rule or role, which rules came
 	// near, and how each member of the registry's chain decides. Accounts other than admins and
 	// auditors test only themselves.
@@ -1375,6 +1390,56 @@ func (c *adminServiceClient) DeleteTagRule(ctx context.Context, in *DeleteTagRul
 	return out, nil
 }
 
+func (c *adminServiceClient) CreatePromotionGate(ctx context.Context, in *CreatePromotionGateRequest, opts ...grpc.CallOption) (*PromotionGate, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromotionGate)
+	err := c.cc.Invoke(ctx, AdminService_CreatePromotionGate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetPromotionGate(ctx context.Context, in *GetPromotionGateRequest, opts ...grpc.CallOption) (*PromotionGate, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromotionGate)
+	err := c.cc.Invoke(ctx, AdminService_GetPromotionGate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListPromotionGates(ctx context.Context, in *ListPromotionGatesRequest, opts ...grpc.CallOption) (*ListPromotionGatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPromotionGatesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListPromotionGates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdatePromotionGate(ctx context.Context, in *UpdatePromotionGateRequest, opts ...grpc.CallOption) (*PromotionGate, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromotionGate)
+	err := c.cc.Invoke(ctx, AdminService_UpdatePromotionGate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeletePromotionGate(ctx context.Context, in *DeletePromotionGateRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeletePromotionGate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) TestAccess(ctx context.Context, in *TestAccessRequest, opts ...grpc.CallOption) (*TestAccessResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TestAccessResponse)
@@ -1951,6 +2016,16 @@ type AdminServiceServer interface {
 	UpdateTagRule(context.Context, *UpdateTagRuleRequest) (*TagRule, error)
 	// Deletes a tag rule.
 	DeleteTagRule(context.Context, *DeleteTagRuleRequest) (*emptypb.Empty, error)
+	// Creates a promotion gate.
+	CreatePromotionGate(context.Context, *CreatePromotionGateRequest) (*PromotionGate, error)
+	// Gets a promotion gate.
+	GetPromotionGate(context.Context, *GetPromotionGateRequest) (*PromotionGate, error)
+	// Lists promotion gates, by name.
+	ListPromotionGates(context.Context, *ListPromotionGatesRequest) (*ListPromotionGatesResponse, error)
+	// Changes a promotion gate.
+	UpdatePromotionGate(context.Context, *UpdatePromotionGateRequest) (*PromotionGate, error)
+	// Deletes a promotion gate.
+	DeletePromotionGate(context.Context, *DeletePromotionGateRequest) (*emptypb.Empty, error)
 	// Says what a principal may do with a repository, by which rule or role, which rules came
 	// near, and how each member of the registry's chain decides. Accounts other than admins and
 	// auditors test only themselves.
@@ -2313,6 +2388,21 @@ func (UnimplementedAdminServiceServer) UpdateTagRule(context.Context, *UpdateTag
 }
 func (UnimplementedAdminServiceServer) DeleteTagRule(context.Context, *DeleteTagRuleRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteTagRule not implemented")
+}
+func (UnimplementedAdminServiceServer) CreatePromotionGate(context.Context, *CreatePromotionGateRequest) (*PromotionGate, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreatePromotionGate not implemented")
+}
+func (UnimplementedAdminServiceServer) GetPromotionGate(context.Context, *GetPromotionGateRequest) (*PromotionGate, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPromotionGate not implemented")
+}
+func (UnimplementedAdminServiceServer) ListPromotionGates(context.Context, *ListPromotionGatesRequest) (*ListPromotionGatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPromotionGates not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdatePromotionGate(context.Context, *UpdatePromotionGateRequest) (*PromotionGate, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdatePromotionGate not implemented")
+}
+func (UnimplementedAdminServiceServer) DeletePromotionGate(context.Context, *DeletePromotionGateRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeletePromotionGate not implemented")
 }
 func (UnimplementedAdminServiceServer) TestAccess(context.Context, *TestAccessRequest) (*TestAccessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestAccess not implemented")
@@ -4077,6 +4167,96 @@ func _AdminService_DeleteTagRule_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreatePromotionGate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreatePromotionGateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreatePromotionGate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreatePromotionGate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreatePromotionGate(ctx, req.(*CreatePromotionGateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetPromotionGate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPromotionGateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetPromotionGate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetPromotionGate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetPromotionGate(ctx, req.(*GetPromotionGateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListPromotionGates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPromotionGatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListPromotionGates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListPromotionGates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListPromotionGates(ctx, req.(*ListPromotionGatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdatePromotionGate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdatePromotionGateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdatePromotionGate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdatePromotionGate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdatePromotionGate(ctx, req.(*UpdatePromotionGateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeletePromotionGate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeletePromotionGateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeletePromotionGate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeletePromotionGate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeletePromotionGate(ctx, req.(*DeletePromotionGateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_TestAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TestAccessRequest)
 	if err := dec(in); err != nil {
@@ -5077,6 +5257,26 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteTagRule",
 			Handler:    _AdminService_DeleteTagRule_Handler,
+		},
+		{
+			MethodName: "CreatePromotionGate",
+			Handler:    _AdminService_CreatePromotionGate_Handler,
+		},
+		{
+			MethodName: "GetPromotionGate",
+			Handler:    _AdminService_GetPromotionGate_Handler,
+		},
+		{
+			MethodName: "ListPromotionGates",
+			Handler:    _AdminService_ListPromotionGates_Handler,
+		},
+		{
+			MethodName: "UpdatePromotionGate",
+			Handler:    _AdminService_UpdatePromotionGate_Handler,
+		},
+		{
+			MethodName: "DeletePromotionGate",
+			Handler:    _AdminService_DeletePromotionGate_Handler,
 		},
 		{
 			MethodName: "TestAccess",

@@ -137,7 +137,9 @@ type PromoteImageResponse struct {
 	Companions int32 `protobuf:"varint,5,opt,name=companions,proto3" json:"companions,omitempty"`
 	// With `validate_only`: the manifests and blobs that no repository has from which they could
 	// be taken, at most 100. Others may be missing, too, of manifests that are.
-	Missing       []string `protobuf:"bytes,6,rep,name=missing,proto3" json:"missing,omitempty"`
+	Missing []string `protobuf:"bytes,6,rep,name=missing,proto3" json:"missing,omitempty"`
+	// With `validate_only`: what promotion gates ask and the image does not have, at most 100.
+	Unmet         []string `protobuf:"bytes,7,rep,name=unmet,proto3" json:"unmet,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -214,6 +216,13 @@ func (x *PromoteImageResponse) GetMissing() []string {
 	return nil
 }
 
+func (x *PromoteImageResponse) GetUnmet() []string {
+	if x != nil {
+		return x.Unmet
+	}
+	return nil
+}
+
 var File_berth_admin_v1_promote_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_promote_proto_rawDesc = "" +
@@ -227,7 +236,7 @@ const file_berth_admin_v1_promote_proto_rawDesc = "" +
 	"toRegistry\x12#\n" +
 	"\rto_repository\x18\x05 \x01(\tR\ftoRepository\x12\x15\n" +
 	"\x06to_tag\x18\x06 \x01(\tR\x05toTag\x12#\n" +
-	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly\"\xac\x01\n" +
+	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly\"\xc2\x01\n" +
 	"\x14PromoteImageResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x10\n" +
@@ -236,7 +245,8 @@ const file_berth_admin_v1_promote_proto_rawDesc = "" +
 	"\n" +
 	"companions\x18\x05 \x01(\x05R\n" +
 	"companions\x12\x18\n" +
-	"\amissing\x18\x06 \x03(\tR\amissingB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
+	"\amissing\x18\x06 \x03(\tR\amissing\x12\x14\n" +
+	"\x05unmet\x18\a \x03(\tR\x05unmetB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_berth_admin_v1_promote_proto_rawDescOnce sync.Once

@@ -1,0 +1,142 @@
+package promotion
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/policy"
+)
+
+// gatesPage is how many gates are read together.
+const gatesPage = 100
+
+// askGates notes what the gates that are for the promotion ask and the image does not have.
+func (p *planning) askGates(ctx context.Context) error {
+	asked := meta.GateVersions{}
+	for page := (meta.Page{Size: gatesPage}); ; {
+		gates, err := p.meta.ListPromotionGates(ctx, p.request.To.Tenant, page)
+		if err != nil {
+			return err
+		}
+		for _, g := range gates {
+			if g.Disabled {
+				continue
+			}
+			asked = append(asked, meta.GateVersion{Slug: g.Slug, Version: g.Version})
+			if g.Selects(p.request.ToRegistry, p.request.To.Name, p.request.Tag) {
+				if err := p.askGate(ctx, g); err != nil {
+					return err
+				}
+			}
+		}
+		if len(gates) < page.Size {
+			p.gates = asked
+			return nil
+		}
+		page.After = gates[len(gates)-1].Slug
+	}
+}
+
+// askGate asks one gate.
+func (p *planning) askGate(ctx context.Context, g meta.PromotionGate) error {
+	lacks := func(format string, args ...any) {
+		p.unmet = append(p.unmet, "gate "+g.Slug+": "+fmt.Sprintf(format, args...))
+	}
+	for _, key := range slices.Sorted(maps.Keys(g.Annotations)) {
+		want := g.Annotations[key]
+		if has, there := p.parsed.Annotations[key]; !there || want != "" && has != want {
+			lacks("the image needs the annotation %s", annotation(key, want))
+		}
+	}
+	for _, want := range g.ArtifactTypes {
+		if !slices.Contains(p.types, want) {
+			lacks("the image needs a referrer of the artifact type %s", want)
+		}
+	}
+	if g.MinAge > 0 || g.AnotherCaller {
+		if err := p.askPush(ctx, g, lacks); err != nil {
+			return err
+		}
+	}
+	if len(g.Keys) == 0 {
+		return nil
+	}
+	signatures, why, err := p.verify(ctx, g.Keys)
+	if why != "" {
+		lacks("the image needs a signature by one of its keys: %s", why)
+	}
+	p.kept = append(p.kept, signatures...)
+	return err
+}
+
+func annotation(key, value string) string {
+	if value == "" {
+		return key
+	}
+	return key + "=" + value
+}
+
+// askPush asks about how the image came into the source.
+func (p *planning) askPush(ctx context.Context, g meta.PromotionGate, lacks func(string, ...any)) error {
+	for _, r := range p.from.Repos {
+		push, err := p.meta.FindPush(ctx, r, p.request.Digest)
+		if fault.Is(err, fault.ManifestUnknown) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if left := g.MinAge - push.Now.Sub(push.At); left > 0 {
+			lacks("the image has to be in the source for %s, until %s", g.MinAge, push.At.Add(g.MinAge).UTC().Format(time.RFC3339))
+		}
+		switch {
+		case !g.AnotherCaller || p.from.Cached(r):
+		case push.Actor == "":
+			lacks("it is not known who pushed the image, before this was recorded; delete and push it")
+		case push.Actor == p.request.By.Actor:
+			lacks("another caller than %s, who brought the image into the source, has to promote it", push.Actor)
+		}
+		return nil
+	}
+	return fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s was deleted meanwhile", p.request.Digest)
+}
+
+// verify finds a signature by one of the keys in the sources, and returns the manifests that
+// hold it, which have to be in the target with the tag. The text says why there is none.
+func (p *planning) verify(ctx context.Context, keys []string) ([]oci.Digest, string, error) {
+	why := ""
+	for _, r := range p.from.Repos {
+		signatures, lacking, err := policy.VerifySigned(ctx, content{p.stored, p}, r, p.root, keys)
+		switch {
+		case err != nil:
+			return nil, "", err
+		case lacking == "":
+			return signatures, "", nil
+		case why == "":
+			why = lacking
+		}
+	}
+	return nil, why, nil
+}
+
+// content is what the sources store, hosted and cached.
+type content struct {
+	policy.Stored
+	planning *planning
+}
+
+// FindManifest implements policy.Content.
+func (c content) FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference) (meta.Manifest, error) {
+	if ref.Digest == "" && c.planning.from.Cached(r) {
+		return c.Stored.FindManifest(ctx, r, ref)
+	}
+	m, err := c.Meta.FindManifest(ctx, r, ref)
+	return m, chain.Internal(err)
+}
