@@ -234,6 +234,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_access_rules", c.MaxAccessRules},
 		{"max_promotion_gates", c.MaxPromotionGates},
 		{"max_tag_rules", c.MaxTagRules},
+		{"max_retention_policies", c.MaxRetentionPolicies},
 		{"max_principal_groups", c.MaxPrincipalGroups},
 		{"max_identity_providers", c.MaxIdentityProviders},
 		{"max_domains", c.MaxDomains},
@@ -247,6 +248,8 @@ func (c Config) checkTimes(p *Problems) {
 		}
 	}
 	switch {
+	case c.RetentionRate < 0:
+		p.add("retention_rate", "%d is negative; 0 runs no policies in this process", c.RetentionRate)
 	case c.ScrubRate < 0:
 		p.add("scrub_rate", "%s is negative; 0 reads no bytes", c.ScrubRate)
 	case c.ScrubInterval < 0:

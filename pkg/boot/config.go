@@ -96,6 +96,7 @@ type Config struct {
 	MaxAccessRules       int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
 	MaxPromotionGates    int           `setting:"max_promotion_gates" placeholder:"NUMBER" help:"Promotion gates that a tenant may have; -1 is any number."`
 	MaxTagRules          int           `setting:"max_tag_rules" placeholder:"NUMBER" help:"Tag rules that a tenant may have; -1 is any number. Each push of a tag reads them."`
+	MaxRetentionPolicies int           `setting:"max_retention_policies" placeholder:"NUMBER" help:"Retention policies that a tenant may have; -1 is any number."`
 	MaxPrincipalGroups   int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
 	MaxIdentityProviders int           `setting:"max_identity_providers" placeholder:"NUMBER" help:"Identity providers that a tenant may have; -1 is any number."`
 	MaxDomains           int           `setting:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
@@ -106,6 +107,7 @@ type Config struct {
 	EventAge             time.Duration `setting:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
 	MinFree              ByteSize      `setting:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
 	CacheMax             ByteSize      `setting:"cache_max" placeholder:"SIZE" help:"Most that the cached content of all tenants may take of the blob store; above it, what was pulled least recently is evicted, first of the tenant with the most. 0 is seven eighths of what pushes leave of the disk of data_dir, and no bound in a bucket."`
+	RetentionRate        int           `setting:"retention_rate" placeholder:"NUMBER" help:"Tags and manifests a second that a janitor deletes for retention policies; 0 runs no policies in this process."`
 	ScrubRate            ByteSize      `setting:"scrub_rate" placeholder:"SIZE" help:"Bytes a second that the scrub reads of the blob store, to compare them with their digests; 0 reads none and looks only whether all objects exist."`
 	ScrubInterval        time.Duration `setting:"scrub_interval" placeholder:"TIME" help:"From the end of a scrub to the next one; 0s leaves each to the operator."`
 	VerifyPulls          bool          `setting:"verify_pulls" help:"Compare every blob with its digest while it is pulled, so that damage that no scrub has found yet ends the connection. It takes processor time, and no range of a blob is served, nor a redirect to the blob store."`
@@ -143,6 +145,7 @@ func Default() Config {
 		MaxAccessRules:       1000,
 		MaxPromotionGates:    100,
 		MaxTagRules:          100,
+		MaxRetentionPolicies: 100,
 		MaxPrincipalGroups:   1000,
 		MaxIdentityProviders: 20,
 		MaxDomains:           100,
@@ -151,6 +154,7 @@ func Default() Config {
 		MaxMirrorHosts:       100,
 		MaxEvents:            1_000_000,
 		EventAge:             9600 * time.Hour,
+		RetentionRate:        20,
 		ScrubRate:            16 << 20,
 		ScrubInterval:        720 * time.Hour,
 		Grace:                25 * time.Hour,

@@ -62,6 +62,13 @@ func (p ManifestPut) EventVerb() string {
 	}
 }
 
+// RetentionRan is the verb of the event of a run of a retention policy that has ended.
+const RetentionRan = "retentionPolicy.run"
+
+// RetentionPolicyTarget is the target of events of a retention policy, and the actor of
+// those of its deletions.
+func RetentionPolicyTarget(slug string) string { return "retentionPolicies/" + slug }
+
 // DigestTarget is the target of events of a digest in all repositories of a tenant.
 func DigestTarget(d oci.Digest) string { return "digests/" + d.String() }
 

@@ -5,25 +5,26 @@ import "github.com/berth-registry/berth/pkg/fault"
 // Limits are how many resources of each kind a tenant may have. 0 means that of
 // DefaultLimits, less than 0 any number.
 type Limits struct {
-	Registries      int
-	Accounts        int // service accounts
-	Users           int
-	AccountKeys     int // of one account
-	AccessRules     int
-	TagRules        int // each push of a tag reads them
-	PromotionGates  int
-	PrincipalGroups int
-	Providers       int // of identities
-	Domains         int
-	Upstreams       int
-	Groups          int
-	MirrorHosts     int
-	Events          int // of content in the audit log, and as many refusals; the oldest are removed
+	Registries        int
+	Accounts          int // service accounts
+	Users             int
+	AccountKeys       int // of one account
+	AccessRules       int
+	TagRules          int // each push of a tag reads them
+	PromotionGates    int
+	RetentionPolicies int // each run reads them
+	PrincipalGroups   int
+	Providers         int // of identities
+	Domains           int
+	Upstreams         int
+	Groups            int
+	MirrorHosts       int
+	Events            int // of content in the audit log, and as many refusals; the oldest are removed
 }
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, RetentionPolicies: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -40,6 +41,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.AccessRules, &DefaultLimits.AccessRules},
 		{&l.TagRules, &DefaultLimits.TagRules},
 		{&l.PromotionGates, &DefaultLimits.PromotionGates},
+		{&l.RetentionPolicies, &DefaultLimits.RetentionPolicies},
 		{&l.PrincipalGroups, &DefaultLimits.PrincipalGroups},
 		{&l.Providers, &DefaultLimits.Providers},
 		{&l.Domains, &DefaultLimits.Domains},
@@ -113,6 +115,11 @@ func (l Limits) TagRuleLimit() Limit {
 // PromotionGateLimit is the limit of promotion gates.
 func (l Limits) PromotionGateLimit() Limit {
 	return Limit{l.PromotionGates, "promotion gates of the tenant", "max_promotion_gates", ""}
+}
+
+// RetentionPolicyLimit is the limit of retention policies.
+func (l Limits) RetentionPolicyLimit() Limit {
+	return Limit{l.RetentionPolicies, "retention policies of the tenant", "max_retention_policies", ""}
 }
 
 // PrincipalGroupLimit is the limit of groups of accounts.

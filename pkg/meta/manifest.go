@@ -69,6 +69,8 @@ type ManifestDelete struct {
 	By        Cause
 	Referrers bool // also delete its referrers, and what only companion tags of it point to, recursively, except what an index names
 	Force     bool // delete it although an index names it
+	// Evaluated is what a retention policy decided the deletion by; nil: no policy did.
+	Evaluated *RetentionDeletion
 }
 
 // MaxParents is how many indexes the error of a refused deletion names.

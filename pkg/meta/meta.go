@@ -47,6 +47,7 @@ type Store interface {
 	Purges
 	HostedPulls
 	ContentSizes
+	RetentionRuns
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error
@@ -73,6 +74,7 @@ type Provisioning interface {
 	AccessPolicies
 	TagRules
 	PromotionGates
+	RetentionPolicies
 	PrincipalGroups
 	Upstreams
 	Groups

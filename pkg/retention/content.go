@@ -23,6 +23,7 @@ type Tag struct {
 	MovedAt  time.Time // since when it points to its manifest; zero: since that was pushed
 	PulledAt time.Time // zero: never, that is known
 	Pulls    int64     // that are known
+	Version  int64     // of the store: another one, where the tag moved
 }
 
 // Manifest is a manifest, with what is known of it.

@@ -39,7 +39,21 @@ func (p Policy) Evaluate(c Content, at Moment) Result {
 	}
 	tags, manifests := g.decide(items, r, !p.MayDeleteProtected)
 	deletions, bytes := g.deletions(tags, manifests)
-	return Result{Tags: tags, Manifests: manifests, Deletions: deletions, Bytes: bytes}
+	return Result{Tags: tags, Manifests: manifests, Deletions: deletions, Bytes: bytes, graph: g}
+}
+
+// AsksForPulls reports whether pulls have a part in what a rule decides: by itself, or by
+// a rule before it that did not match. No name asks about all rules.
+func (p Policy) AsksForPulls(rule string) bool {
+	for _, r := range p.Rules {
+		if r.PulledWithin > 0 || r.NotPulledFor > 0 {
+			return true
+		}
+		if r.Name == rule {
+			return false
+		}
+	}
+	return false
 }
 
 // apply lets a rule decide about what those before it left.

@@ -13,7 +13,8 @@ type graph struct {
 	Content
 
 	nodes    []node
-	manifest []int // of each tag; -1: it is not here
+	at       map[oci.Digest]int // of each manifest
+	manifest []int              // of each tag; -1: it is not here
 }
 
 // node is what leads to a manifest, and what it leads to.
@@ -28,8 +29,8 @@ type node struct {
 }
 
 func newGraph(c Content) *graph {
-	g := &graph{Content: c, nodes: make([]node, len(c.Manifests)), manifest: make([]int, len(c.Tags))}
 	at := make(map[oci.Digest]int, len(c.Manifests))
+	g := &graph{Content: c, nodes: make([]node, len(c.Manifests)), at: at, manifest: make([]int, len(c.Tags))}
 	for i := range c.Manifests {
 		at[c.Manifests[i].Digest] = i
 	}

@@ -37,6 +37,8 @@ type Result struct {
 	Manifests []Verdict // in the order of Content.Manifests
 	Deletions []Deletion
 	Bytes     int64 // what the deletions leave without a manifest of the repository that names it
+
+	graph *graph
 }
 
 // Deletion is one step of what goes: a tag whose manifest stays, or a manifest with its

@@ -149,6 +149,13 @@ var matrixRows = map[string]struct {
 	"UpdateAccessRule": {&pb.UpdateAccessRuleRequest{AccessRule: &pb.AccessRule{Name: "tenants/t-there/accessRules/ar-{s}", Disabled: true}}, false},
 	"DeleteAccessRule": {&pb.DeleteAccessRuleRequest{Name: "tenants/t-there/accessRules/ar-{s}"}, false},
 
+	"CreateRetentionPolicy": {&pb.CreateRetentionPolicyRequest{Parent: "tenants/t-there", RetentionPolicyId: "rp-{s}", RetentionPolicy: matrixPolicy}, true},
+	"GetRetentionPolicy":    {&pb.GetRetentionPolicyRequest{Name: "tenants/t-there/retentionPolicies/rp-{s}"}, false},
+	"ListRetentionPolicies": {&pb.ListRetentionPoliciesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateRetentionPolicy": {&pb.UpdateRetentionPolicyRequest{RetentionPolicy: &pb.RetentionPolicy{Name: "tenants/t-there/retentionPolicies/rp-{s}", DisplayName: "Idle"}}, false},
+	"DeleteRetentionPolicy": {&pb.DeleteRetentionPolicyRequest{Name: "tenants/t-there/retentionPolicies/rp-{s}"}, false},
+	"RunRetentionPolicy":    {&pb.RunRetentionPolicyRequest{Name: "tenants/t-there/retentionPolicies/rp-{s}"}, false},
+
 	"CreateTagRule": {&pb.CreateTagRuleRequest{Parent: "tenants/t-there", TagRuleId: "tl-{s}", TagRule: &pb.TagRule{NoDelete: true, Disabled: true}}, true},
 	"GetTagRule":    {&pb.GetTagRuleRequest{Name: "tenants/t-there/tagRules/tl-{s}"}, false},
 	"ListTagRules":  {&pb.ListTagRulesRequest{Parent: "tenants/t-{s}"}, false},
@@ -238,6 +245,11 @@ func matrixRequest(t *testing.T, rpc, state string) proto.Message {
 	return req
 }
 
+// matrixPolicy deletes nothing, and keepAll is the same as a body.
+var matrixPolicy = &pb.RetentionPolicy{Rules: []*pb.RetentionPolicy_Rule{{Name: "all", Action: pb.RetentionPolicy_Rule_KEEP}}}
+
+const keepAll = `{"rules": [{"name": "all", "action": "KEEP"}]}`
+
 // idleRule gives nothing in the registries of these tests.
 const idleRule = `{"effect": "ALLOW", "principals": ["authenticated"], "registries": ["none-*"], "repositories": ["**"], "actions": ["PULL"]}`
 
@@ -265,6 +277,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, idleRule)
 		a.call(200, "POST", "/v1/tenants/t-there/tagRules?tag_rule_id=tl-"+state, `{"no_delete": true, "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/promotionGates?promotion_gate_id=gt-"+state, `{"another_caller": true, "disabled": true}`)
+		a.call(200, "POST", "/v1/tenants/t-there/retentionPolicies?retention_policy_id=rp-"+state, keepAll)
 		a.call(200, "POST", "/v1/tenants/t-there/groups?group_id=pg-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/identityProviders?identity_provider_id=ip-"+state, corpDirectory)
 		a.call(200, "POST", "/v1/operators?operator_id=o-"+state, "")
@@ -304,7 +317,7 @@ func resources(t *testing.T, a *api) {
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/trusts/tr-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "retentionPolicies/rp-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -123,6 +123,10 @@ func (t seedTenant) references() []seedReference {
 		m, _, _ := decoded[*pb.PromotionGate](r.Fields)
 		add(kindRegistry, m.GetRegistry(), "promotion_gates[%d].registry", i)
 	}
+	for i, r := range t.Retention {
+		m, _, _ := decoded[*pb.RetentionPolicy](r.Fields)
+		add(kindRegistry, m.GetRegistry(), "retention_policies[%d].registry", i)
+	}
 	return out
 }
 

@@ -26,9 +26,11 @@ type seedTenant struct {
 	AccessRules     []seedResource `yaml:"access_rules"`
 	TagRules        []seedResource `yaml:"tag_rules"`
 	PromotionGates  []seedResource `yaml:"promotion_gates"`
+	Retention       []seedResource `yaml:"retention_policies"`
 }
 
-// seedResource is a registry, an upstream group, a domain, an access rule, a tag rule or a promotion gate.
+// seedResource is a registry, an upstream group, a domain, an access rule, a tag rule, a promotion
+// gate or a retention policy.
 type seedResource struct {
 	ID     string     `yaml:"id"`
 	Fields seedFields `yaml:",inline"`
@@ -74,6 +76,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	k.resources(at+".access_rules", t.AccessRules, checkSeedRule)
 	k.resources(at+".tag_rules", t.TagRules, checkSeedTagRule)
 	k.resources(at+".promotion_gates", t.PromotionGates, checkSeedPromotionGate)
+	k.resources(at+".retention_policies", t.Retention, checkSeedRetention)
 }
 
 func (k *seedChecker) resources(path string, all []seedResource, check func(seedFields) error) {
@@ -112,7 +115,10 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 	if err := each("tag_rules", t.TagRules, func(r seedResource) error { return s.applyTagRule(ctx, name, r) }); err != nil {
 		return err
 	}
-	return each("promotion_gates", t.PromotionGates, func(r seedResource) error { return s.applyPromotionGate(ctx, name, r) })
+	if err := each("promotion_gates", t.PromotionGates, func(r seedResource) error { return s.applyPromotionGate(ctx, name, r) }); err != nil {
+		return err
+	}
+	return each("retention_policies", t.Retention, func(r seedResource) error { return s.applyRetentionPolicy(ctx, name, r) })
 }
 
 // applyTenantAlone applies a tenant without what it has.

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/password"
+	"github.com/berth-registry/berth/pkg/retention"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/keyuse"
@@ -37,6 +38,10 @@ type Store interface {
 	meta.Scrubs
 	meta.Purges
 	meta.ContentSizes
+
+	// These are of meta.HostedPulls.
+	RetentionContent(ctx context.Context, r meta.Repo) (retention.Content, error)
+	FindPullAccounting(ctx context.Context) (meta.PullAccounting, error)
 
 	// Both are those of meta.Tags.
 	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)

@@ -226,6 +226,7 @@ func (b builder) janitor() {
 	b.Metrics.MustRegister(unknownObjects(j)...)
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
 	b.scrub()
+	b.retain()
 }
 
 // recordCached is nil where nothing is pulled through this process.

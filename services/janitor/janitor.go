@@ -1,9 +1,9 @@
 // Package janitor removes expired uploads, unreferenced blobs, condemned objects,
-// and the content of deleted repositories, registries and tenants. It also checks
-// the invariants of the stores.
+// and the content of deleted repositories, registries and tenants. It runs retention
+// policies, and checks the invariants of the stores.
 //
-// It never removes a hosted manifest (protocol section 6); it removes cached ones
-// that were not pulled for long. Any number of janitors may run: the store gives
+// It removes no hosted manifest (protocol section 6) but those that retention policies
+// decide on; it removes cached ones that were not pulled for long. Any number of janitors may run: the store gives
 // each row to one of them at a time.
 package janitor
 

@@ -105,6 +105,8 @@ func Run(t *testing.T, open Open) {
 		{"TagUndelete", testTagUndelete},
 		{"HostedPulls", testHostedPulls},
 		{"ContentSizes", testContentSizes},
+		{"RetentionPolicies", testRetentionPolicies},
+		{"RetentionRuns", testRetentionRuns},
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},
 		{"Scrubs", testScrubs},

@@ -17,14 +17,19 @@ import (
 // DeleteManifest implements meta.Manifests. The manifest goes at once; referrers
 // that go with it go in steps, which the first transaction writes down.
 func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
-	if err := s.untagAhead(ctx, del); err != nil {
-		return err
+	if del.Evaluated == nil { // else all tags are compared with what was evaluated
+		if err := s.untagAhead(ctx, del); err != nil {
+			return err
+		}
 	}
 	r := del.Repo
 	var id int64
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded int64
 		var rules tagrule.Rules
+		if err := t.countDeletion(del.Evaluated); err != nil {
+			return err
+		}
 		repo := t.lockRepository(r)
 		t.queueTagRules(r, &rules)
 		if err := t.repositoryEvent(del.By, r, "manifest.delete", suffix(nil, del.Digest), &recorded); err != nil {
@@ -217,6 +222,11 @@ func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, rules tagrule.Rules,
 	if err != nil {
 		return err
 	}
+	if del.Evaluated != nil {
+		if err := sqlmeta.CheckBasis(t.records(), id, repo, del.Evaluated.Basis); err != nil {
+			return err
+		}
+	}
 	overridden, err := t.guardDeletion(guard, del, repo, above)
 	if err != nil {
 		return err
@@ -232,7 +242,7 @@ func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, rules tagrule.Rules,
 	}
 	var gone meta.TagMoves
 	gone.AddGone(d.tags, del.Digest)
-	t.eventChanges(del.By, id, slices.Concat(overridden, gone.Changes))
+	t.eventChanges(del.By, id, slices.Concat(del.By.Changes, overridden, gone.Changes))
 	t.queueDelete(id, repo, d, del.By.Op, life)
 	if del.Referrers {
 		t.beginDeletion(deletion{tenant: id, repo: repo, op: del.By.Op}, []oci.Digest{del.Digest})

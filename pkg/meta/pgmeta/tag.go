@@ -68,11 +68,19 @@ func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[str
 
 // DeleteTag implements meta.Tags.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
+	return s.deleteTag(ctx, by, r, tag, nil)
+}
+
+// deleteTag deletes a tag, by what a retention policy decided that, or without any.
+func (s *Store) deleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string, evaluated *meta.RetentionDeletion) error {
 	return s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded int64
 		var deleted bool
 		var was oci.Digest
 		var rules tagrule.Rules
+		if err := t.countDeletion(evaluated); err != nil {
+			return err
+		}
 		repo := t.lockRepository(r)
 		t.queueTagRules(r, &rules)
 		if err := t.repositoryEvent(by, r, "tag.delete", ":"+tag, &recorded); err != nil {
@@ -90,6 +98,11 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		case !deleted:
 			return manifestUnknown(tag)
 		}
+		if evaluated != nil {
+			if err := sqlmeta.CheckTagBasis(t.records(), r.Tenant, repo.id, evaluated.Basis); err != nil {
+				return err
+			}
+		}
 		g := meta.GuardTags(rules, tagrule.Delete, r.Name)
 		g.Add(tag)
 		overridden, err := g.Decide(by)
@@ -101,7 +114,7 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		}
 		var moves meta.TagMoves
 		moves.Add(tag, was, "")
-		t.eventChanges(by, r.Tenant, slices.Concat(overridden, moves.Changes))
+		t.eventChanges(by, r.Tenant, slices.Concat(by.Changes, overridden, moves.Changes))
 		return nil
 	})
 }

@@ -2,6 +2,7 @@ package sqlitemeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -12,8 +13,10 @@ import (
 // the deletion and records the steps.
 func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
 	id := del.Repo.Tenant
-	if err := s.untagAhead(ctx, del); err != nil {
-		return err
+	if del.Evaluated == nil { // else all tags are compared with what was evaluated
+		if err := s.untagAhead(ctx, del); err != nil {
+			return err
+		}
 	}
 	if err := s.releaseAhead(ctx, del); err != nil {
 		return err
@@ -26,11 +29,18 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 		}
 		gone.repo = r.id
 		by := del.By
-		if by.Changes, err = t.goneWith(id, r.id, del.Digest); err != nil {
+		changes, err := t.goneWith(id, r.id, del.Digest)
+		if err != nil {
 			return err
 		}
+		by.Changes = slices.Concat(by.Changes, changes)
 		if err := t.event(by, id, "manifest.delete", target(r, nil, del.Digest)); err != nil {
 			return err
+		}
+		if del.Evaluated != nil {
+			if err := t.checkDeletion(*del.Evaluated, r.id); err != nil {
+				return err
+			}
 		}
 		if err := t.guardDeletion(by, del, r.id); err != nil {
 			return err

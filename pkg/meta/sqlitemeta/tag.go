@@ -2,6 +2,7 @@ package sqlitemeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
@@ -86,6 +87,11 @@ func (t *tx) moves(id tenant.ID, repo int64, tags []string, to oci.Digest) ([]me
 
 // DeleteTag implements meta.Tags.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
+	return s.deleteTag(ctx, by, r, tag, nil)
+}
+
+// deleteTag deletes a tag, by what a retention policy decided that, or without any.
+func (s *Store) deleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string, evaluated *meta.RetentionDeletion) error {
 	validateOnly := by.ValidateOnly
 	by.ValidateOnly = false // its event is taken back, too
 	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
@@ -93,9 +99,12 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		if err != nil {
 			return err
 		}
-		if by.Changes, err = t.moves(r.Tenant, repo.id, []string{tag}, ""); err != nil {
+		by := by // an attempt of its own
+		moves, err := t.moves(r.Tenant, repo.id, []string{tag}, "")
+		if err != nil {
 			return err
 		}
+		by.Changes = slices.Concat(by.Changes, moves)
 		if err := t.event(by, r.Tenant, "tag.delete", repo.target+":"+tag); err != nil {
 			return err
 		}
@@ -108,6 +117,11 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		}
 		if err != nil {
 			return err
+		}
+		if evaluated != nil {
+			if err := t.checkDeletion(*evaluated, repo.id); err != nil {
+				return err
+			}
 		}
 		if err := t.guardTag(by, r, tag); err != nil || !validateOnly {
 			return err

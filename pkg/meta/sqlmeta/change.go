@@ -140,21 +140,22 @@ func change(t Tx, missing error, query string, args ...any) error {
 // The numbers of records, counted up to the last argument. Deleted records count
 // until their row is removed.
 const (
-	countRegistries      = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NULL LIMIT $2) AS counted`
-	countCaches          = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NOT NULL AND kept_for IS NULL LIMIT $2) AS counted`
-	countAccounts        = `SELECT count(*) FROM (SELECT 1 FROM accounts WHERE tenant_id = $1 AND kind = $2 LIMIT $3) AS counted`
-	countAccountKeys     = `SELECT count(*) FROM (SELECT 1 FROM account_keys WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
-	countPersonKeys      = `SELECT count(*) FROM (SELECT 1 FROM person_tokens WHERE provider_id = $1 AND subject = $2 LIMIT $3) AS counted`
-	countTrusts          = `SELECT count(*) FROM (SELECT 1 FROM account_trusts WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
-	countAccessRules     = `SELECT count(*) FROM (SELECT 1 FROM access_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
-	countPromotionGates  = `SELECT count(*) FROM (SELECT 1 FROM promotion_gates WHERE tenant_id = $1 LIMIT $2) AS counted`
-	countTagRules        = `SELECT count(*) FROM (SELECT 1 FROM tag_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
-	countPrincipalGroups = `SELECT count(*) FROM (SELECT 1 FROM principal_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
-	countProviders       = `SELECT count(*) FROM (SELECT 1 FROM identity_providers WHERE tenant_id = $1 LIMIT $2) AS counted`
-	countDomains         = `SELECT count(*) FROM (SELECT 1 FROM domains WHERE tenant_id = $1 LIMIT $2) AS counted`
-	countUpstreams       = `SELECT count(*) FROM (SELECT 1 FROM upstreams WHERE tenant_id = $1 LIMIT $2) AS counted`
-	countMirrorHosts     = `SELECT count(*) FROM (SELECT 1 FROM mirror_hosts WHERE tenant_id = $1 LIMIT $2) AS counted`
-	countGroups          = `SELECT count(*) FROM (SELECT 1 FROM upstream_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countRegistries        = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NULL LIMIT $2) AS counted`
+	countCaches            = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NOT NULL AND kept_for IS NULL LIMIT $2) AS counted`
+	countAccounts          = `SELECT count(*) FROM (SELECT 1 FROM accounts WHERE tenant_id = $1 AND kind = $2 LIMIT $3) AS counted`
+	countAccountKeys       = `SELECT count(*) FROM (SELECT 1 FROM account_keys WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
+	countPersonKeys        = `SELECT count(*) FROM (SELECT 1 FROM person_tokens WHERE provider_id = $1 AND subject = $2 LIMIT $3) AS counted`
+	countTrusts            = `SELECT count(*) FROM (SELECT 1 FROM account_trusts WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
+	countAccessRules       = `SELECT count(*) FROM (SELECT 1 FROM access_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countPromotionGates    = `SELECT count(*) FROM (SELECT 1 FROM promotion_gates WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countTagRules          = `SELECT count(*) FROM (SELECT 1 FROM tag_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countRetentionPolicies = `SELECT count(*) FROM (SELECT 1 FROM retention_policies WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countPrincipalGroups   = `SELECT count(*) FROM (SELECT 1 FROM principal_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countProviders         = `SELECT count(*) FROM (SELECT 1 FROM identity_providers WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countDomains           = `SELECT count(*) FROM (SELECT 1 FROM domains WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countUpstreams         = `SELECT count(*) FROM (SELECT 1 FROM upstreams WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countMirrorHosts       = `SELECT count(*) FROM (SELECT 1 FROM mirror_hosts WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countGroups            = `SELECT count(*) FROM (SELECT 1 FROM upstream_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
 )
 
 // checkLimit fails if this transaction has just exceeded the limit. The transaction

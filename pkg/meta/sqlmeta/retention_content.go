@@ -38,7 +38,7 @@ SELECT h.previous, max(h.at)
  GROUP BY h.previous`
 
 	listContentTags = `
-SELECT t.name, t.manifest, p.pulled_at, coalesce(p.pulls, 0), h.at
+SELECT t.name, t.manifest, p.pulled_at, coalesce(p.pulls, 0), h.at, t.version
   FROM repositories r
   JOIN tags t ON t.tenant_id = r.tenant_id AND t.repo_id = r.id
   LEFT JOIN tag_pulls p ON p.tenant_id = t.tenant_id AND p.repo_id = t.repo_id AND p.name = t.name
@@ -46,8 +46,11 @@ SELECT t.name, t.manifest, p.pulled_at, coalesce(p.pulls, 0), h.at
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active' AND t.manifest IS NOT NULL`
 )
 
-// contentReader reads the content of a repository. Manifests come first and tags last:
-// what is pushed meanwhile is not there, rather than there without what leads to it.
+// contentReader reads the content of a repository, by several statements. Manifests come
+// first and tags after them: what is pushed meanwhile is not there, rather than there
+// without what leads to it. The history comes last: where a tag left a manifest before the
+// tags were read, it says so. What else changes meanwhile is noticed by the deletion, in
+// its own transaction (CheckBasis).
 type contentReader struct {
 	*Records
 	repo    meta.Repo
@@ -59,7 +62,7 @@ type contentReader struct {
 // RetentionContent implements meta.HostedPulls.
 func (s *Records) RetentionContent(ctx context.Context, r meta.Repo) (retention.Content, error) {
 	c := contentReader{Records: s, repo: r}
-	for _, read := range []func(context.Context) error{c.manifests, c.children, c.sizes, c.untagged, c.tags} {
+	for _, read := range []func(context.Context) error{c.manifests, c.children, c.sizes, c.tags, c.untagged} {
 		if err := read(ctx); err != nil {
 			return retention.Content{}, err
 		}
@@ -159,7 +162,7 @@ func (c *contentReader) untagged(ctx context.Context) error {
 func (c *contentReader) tags(ctx context.Context) error {
 	return c.read(ctx, listContentTags, func() { c.content.Tags = nil }, func(scan Scan) error {
 		var t retention.Tag
-		if err := scan(&t.Name, digestScanner{&t.Digest}, timeScanner{&t.PulledAt}, &t.Pulls, timeScanner{&t.MovedAt}); err != nil {
+		if err := scan(&t.Name, digestScanner{&t.Digest}, timeScanner{&t.PulledAt}, &t.Pulls, timeScanner{&t.MovedAt}, &t.Version); err != nil {
 			return err
 		}
 		c.of(t.Digest, func(m *retention.Manifest) { t.Digest = m.Digest })

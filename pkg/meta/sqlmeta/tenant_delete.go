@@ -24,7 +24,8 @@ UPDATE domains SET verified = false, was_verified = true, version = version + 1 
 	deleteTenantRules           = `DELETE FROM access_rules WHERE tenant_id = $1`
 	deleteTenantGates           = `DELETE FROM promotion_gates WHERE tenant_id = $1`
 	deleteTenantTagRules        = `DELETE FROM tag_rules WHERE tenant_id = $1`
-	deleteTenantPrincipalGroups = `DELETE FROM principal_groups WHERE tenant_id = $1` // with their members
+	deleteTenantRetention       = `DELETE FROM retention_policies WHERE tenant_id = $1` // with their runs
+	deleteTenantPrincipalGroups = `DELETE FROM principal_groups WHERE tenant_id = $1`   // with their members
 	deleteTenantProviders       = `DELETE FROM identity_providers WHERE tenant_id = $1`
 	deleteTenantAccounts        = `DELETE FROM accounts WHERE tenant_id = $1`
 	deleteTenantGroups          = `DELETE FROM upstream_groups WHERE tenant_id = $1`
@@ -72,7 +73,7 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 // keys, and upstreams with their credentials.
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
-		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantTagRules, deleteTenantGates, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
+		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantTagRules, deleteTenantGates, deleteTenantRetention, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
 		deleteTenantMirrorHosts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches, deleteMappedInTenant, deleteMadeInTenant,
 	} {
 		if err := t.Queue(statement, id); err != nil {

@@ -116,6 +116,12 @@ const (
 	AdminService_ListPromotionGates_FullMethodName           = "/berth.admin.v1.AdminService/ListPromotionGates"
 	AdminService_UpdatePromotionGate_FullMethodName          = "/berth.admin.v1.AdminService/UpdatePromotionGate"
 	AdminService_DeletePromotionGate_FullMethodName          = "/berth.admin.v1.AdminService/DeletePromotionGate"
+	AdminService_CreateRetentionPolicy_FullMethodName        = "/berth.admin.v1.AdminService/CreateRetentionPolicy"
+	AdminService_GetRetentionPolicy_FullMethodName           = "/berth.admin.v1.AdminService/GetRetentionPolicy"
+	AdminService_ListRetentionPolicies_FullMethodName        = "/berth.admin.v1.AdminService/ListRetentionPolicies"
+	AdminService_UpdateRetentionPolicy_FullMethodName        = "/berth.admin.v1.AdminService/UpdateRetentionPolicy"
+	AdminService_DeleteRetentionPolicy_FullMethodName        = "/berth.admin.v1.AdminService/DeleteRetentionPolicy"
+	AdminService_RunRetentionPolicy_FullMethodName           = "/berth.admin.v1.AdminService/RunRetentionPolicy"
 	AdminService_TestAccess_FullMethodName                   = "/berth.admin.v1.AdminService/TestAccess"
 	AdminService_CreateGroup_FullMethodName                  = "/berth.admin.v1.AdminService/CreateGroup"
 	AdminService_GetGroup_FullMethodName                     = "/berth.admin.v1.AdminService/GetGroup"
@@ -389,6 +395,18 @@ type AdminServiceClient interface {
 	UpdatePromotionGate(ctx context.Context, in *UpdatePromotionGateRequest, opts ...grpc.CallOption) (*PromotionGate, error)
 	// Deletes a promotion gate.
 	DeletePromotionGate(ctx context.Context, in *DeletePromotionGateRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates a retention policy.
+	CreateRetentionPolicy(ctx context.Context, in *CreateRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error)
+	// Gets a retention policy with its last run.
+	GetRetentionPolicy(ctx context.Context, in *GetRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error)
+	// Lists retention policies, by name.
+	ListRetentionPolicies(ctx context.Context, in *ListRetentionPoliciesRequest, opts ...grpc.CallOption) (*ListRetentionPoliciesResponse, error)
+	// Changes a retention policy. A run of it ends, and the next one begins by the changed policy.
+	UpdateRetentionPolicy(ctx context.Context, in *UpdateRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error)
+	// Deletes a retention policy. A run of it ends.
+	DeleteRetentionPolicy(ctx context.Context, in *DeleteRetentionPolicyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Lets a run of a retention policy begin now, unless one is running.
+	RunRetentionPolicy(ctx context.Context, in *RunRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error)
 	// Says what a principal may do with a repository, by which rule or role, which rules came
 	// near, and how each member of the registry's chain decides. Accounts other than admins and
 	// auditors test only themselves.
@@ -1440,6 +1458,66 @@ func (c *adminServiceClient) DeletePromotionGate(ctx context.Context, in *Delete
 	return out, nil
 }
 
+func (c *adminServiceClient) CreateRetentionPolicy(ctx context.Context, in *CreateRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetentionPolicy)
+	err := c.cc.Invoke(ctx, AdminService_CreateRetentionPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetRetentionPolicy(ctx context.Context, in *GetRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetentionPolicy)
+	err := c.cc.Invoke(ctx, AdminService_GetRetentionPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListRetentionPolicies(ctx context.Context, in *ListRetentionPoliciesRequest, opts ...grpc.CallOption) (*ListRetentionPoliciesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRetentionPoliciesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListRetentionPolicies_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateRetentionPolicy(ctx context.Context, in *UpdateRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetentionPolicy)
+	err := c.cc.Invoke(ctx, AdminService_UpdateRetentionPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteRetentionPolicy(ctx context.Context, in *DeleteRetentionPolicyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteRetentionPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RunRetentionPolicy(ctx context.Context, in *RunRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetentionPolicy)
+	err := c.cc.Invoke(ctx, AdminService_RunRetentionPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) TestAccess(ctx context.Context, in *TestAccessRequest, opts ...grpc.CallOption) (*TestAccessResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TestAccessResponse)
@@ -2026,6 +2104,18 @@ type AdminServiceServer interface {
 	UpdatePromotionGate(context.Context, *UpdatePromotionGateRequest) (*PromotionGate, error)
 	// Deletes a promotion gate.
 	DeletePromotionGate(context.Context, *DeletePromotionGateRequest) (*emptypb.Empty, error)
+	// Creates a retention policy.
+	CreateRetentionPolicy(context.Context, *CreateRetentionPolicyRequest) (*RetentionPolicy, error)
+	// Gets a retention policy with its last run.
+	GetRetentionPolicy(context.Context, *GetRetentionPolicyRequest) (*RetentionPolicy, error)
+	// Lists retention policies, by name.
+	ListRetentionPolicies(context.Context, *ListRetentionPoliciesRequest) (*ListRetentionPoliciesResponse, error)
+	// Changes a retention policy. A run of it ends, and the next one begins by the changed policy.
+	UpdateRetentionPolicy(context.Context, *UpdateRetentionPolicyRequest) (*RetentionPolicy, error)
+	// Deletes a retention policy. A run of it ends.
+	DeleteRetentionPolicy(context.Context, *DeleteRetentionPolicyRequest) (*emptypb.Empty, error)
+	// Lets a run of a retention policy begin now, unless one is running.
+	RunRetentionPolicy(context.Context, *RunRetentionPolicyRequest) (*RetentionPolicy, error)
 	// Says what a principal may do with a repository, by which rule or role, which rules came
 	// near, and how each member of the registry's chain decides. Accounts other than admins and
 	// auditors test only themselves.
@@ -2403,6 +2493,24 @@ func (UnimplementedAdminServiceServer) UpdatePromotionGate(context.Context, *Upd
 }
 func (UnimplementedAdminServiceServer) DeletePromotionGate(context.Context, *DeletePromotionGateRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeletePromotionGate not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateRetentionPolicy(context.Context, *CreateRetentionPolicyRequest) (*RetentionPolicy, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateRetentionPolicy not implemented")
+}
+func (UnimplementedAdminServiceServer) GetRetentionPolicy(context.Context, *GetRetentionPolicyRequest) (*RetentionPolicy, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRetentionPolicy not implemented")
+}
+func (UnimplementedAdminServiceServer) ListRetentionPolicies(context.Context, *ListRetentionPoliciesRequest) (*ListRetentionPoliciesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRetentionPolicies not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateRetentionPolicy(context.Context, *UpdateRetentionPolicyRequest) (*RetentionPolicy, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateRetentionPolicy not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteRetentionPolicy(context.Context, *DeleteRetentionPolicyRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteRetentionPolicy not implemented")
+}
+func (UnimplementedAdminServiceServer) RunRetentionPolicy(context.Context, *RunRetentionPolicyRequest) (*RetentionPolicy, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunRetentionPolicy not implemented")
 }
 func (UnimplementedAdminServiceServer) TestAccess(context.Context, *TestAccessRequest) (*TestAccessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestAccess not implemented")
@@ -4257,6 +4365,114 @@ func _AdminService_DeletePromotionGate_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreateRetentionPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateRetentionPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateRetentionPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateRetentionPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateRetentionPolicy(ctx, req.(*CreateRetentionPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetRetentionPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRetentionPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetRetentionPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetRetentionPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetRetentionPolicy(ctx, req.(*GetRetentionPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListRetentionPolicies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRetentionPoliciesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListRetentionPolicies(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListRetentionPolicies_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListRetentionPolicies(ctx, req.(*ListRetentionPoliciesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateRetentionPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateRetentionPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateRetentionPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateRetentionPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateRetentionPolicy(ctx, req.(*UpdateRetentionPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteRetentionPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRetentionPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteRetentionPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteRetentionPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteRetentionPolicy(ctx, req.(*DeleteRetentionPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RunRetentionPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunRetentionPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RunRetentionPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RunRetentionPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RunRetentionPolicy(ctx, req.(*RunRetentionPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_TestAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TestAccessRequest)
 	if err := dec(in); err != nil {
@@ -5277,6 +5493,30 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeletePromotionGate",
 			Handler:    _AdminService_DeletePromotionGate_Handler,
+		},
+		{
+			MethodName: "CreateRetentionPolicy",
+			Handler:    _AdminService_CreateRetentionPolicy_Handler,
+		},
+		{
+			MethodName: "GetRetentionPolicy",
+			Handler:    _AdminService_GetRetentionPolicy_Handler,
+		},
+		{
+			MethodName: "ListRetentionPolicies",
+			Handler:    _AdminService_ListRetentionPolicies_Handler,
+		},
+		{
+			MethodName: "UpdateRetentionPolicy",
+			Handler:    _AdminService_UpdateRetentionPolicy_Handler,
+		},
+		{
+			MethodName: "DeleteRetentionPolicy",
+			Handler:    _AdminService_DeleteRetentionPolicy_Handler,
+		},
+		{
+			MethodName: "RunRetentionPolicy",
+			Handler:    _AdminService_RunRetentionPolicy_Handler,
 		},
 		{
 			MethodName: "TestAccess",
