@@ -14,13 +14,14 @@ type books struct {
 	names    map[string][]ledger.Register // what a manifest names, without the repository
 	charged  map[string]int64             // blobs of the tenant, with their sizes
 	touched  map[ledger.Register]struct{} // registers of this run
+	changes  map[mutation]*attempts       // what events tell of
 	refusals int                          // answers that said "later"
 }
 
 func newBooks() *books {
 	return &books{
 		ledger: ledger.New(), current: map[ledger.Register]string{}, names: map[string][]ledger.Register{},
-		charged: map[string]int64{}, touched: map[ledger.Register]struct{}{},
+		charged: map[string]int64{}, touched: map[ledger.Register]struct{}{}, changes: map[mutation]*attempts{},
 	}
 }
 

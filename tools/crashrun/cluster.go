@@ -207,8 +207,8 @@ func (c *cluster) fsck(ctx context.Context, deep bool) (string, error) {
 	return c.heir.Run(ctx, args...)
 }
 
-func (c *cluster) used(ctx context.Context) (int64, error) {
-	return usedOf(ctx, c.heir, clusterToken, tenant)
+func (c *cluster) ask(ctx context.Context, path string, answer any) error {
+	return c.heir.Call(ctx, clusterToken, http.MethodGet, "/v1/tenants/"+tenant+"/"+path, "", answer)
 }
 
 // aside needs no care: nodes may run beside a janitor.

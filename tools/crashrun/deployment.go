@@ -35,8 +35,8 @@ type deployment interface {
 
 	// fsck examines everything and returns what berth fsck says.
 	fsck(ctx context.Context, deep bool) (string, error)
-	// used is what the quota of the client's tenant says.
-	used(ctx context.Context) (int64, error)
+	// ask gets from the admin API what is below the client's tenant.
+	ask(ctx context.Context, path string, answer any) error
 	// aside does something that no server may be up for where only one process
 	// may have the data.
 	aside(ctx context.Context, do func() error) error

@@ -127,17 +127,8 @@ func (e *embedded) check(ctx context.Context, deep bool) (string, error) {
 	return e.srv.Run(ctx, args...)
 }
 
-func (e *embedded) used(ctx context.Context) (int64, error) {
-	return usedOf(ctx, e.srv, e.operator.Token, "default")
-}
-
-// usedOf asks the admin API for a tenant's usage.
-func usedOf(ctx context.Context, srv *server.Server, token, tenant string) (int64, error) {
-	var usage struct {
-		Used int64 `json:"used_bytes,string"`
-	}
-	err := srv.Call(ctx, token, http.MethodGet, "/v1/tenants/"+tenant+"/usage", "", &usage)
-	return usage.Used, err
+func (e *embedded) ask(ctx context.Context, path string, answer any) error {
+	return e.srv.Call(ctx, e.operator.Token, http.MethodGet, "/v1/tenants/default/"+path, "", answer)
 }
 
 func (e *embedded) clean(_ context.Context, nth int) error {

@@ -1,7 +1,8 @@
 // Command crashrun kills a Berth process with SIGKILL at every step of uploads,
 // commits, manifest PUTs, mounts, deletes, undeletes, purges and of the janitor's work, and
 // sees to it that nothing acknowledged is lost, nothing is left dangling or unknown, and
-// the quota is exact (fault contract R1 to R10, invariants I1 to I9).
+// the quota and the audit log are exact (fault contract R1 to R10 and C16, invariants I1 to
+// I9).
 //
 // The binary is the one that users run. Steps are system calls of the embedded
 // process, made to wait before they have any effect, and the messages between a

@@ -68,7 +68,9 @@ func (c *client) keepBlob(ctx context.Context, repo string, b ocitest.Content, a
 }
 
 func (c *client) pushBlob(ctx context.Context, repo string, b ocitest.Content) error {
-	return c.keepBlob(ctx, repo, b, func(oci *ociclient.Client) error { return oci.PostBlob(ctx, repo, b.Digest.String(), b.Bytes) })
+	return c.keepBlob(ctx, repo, b, c.audited("blob.push", repo+"@"+b.Digest.String(), func(oci *ociclient.Client) error {
+		return oci.PostBlob(ctx, repo, b.Digest.String(), b.Bytes)
+	}))
 }
 
 func (c *client) pushBlobs(ctx context.Context, repo string, img ocitest.Image) error {
@@ -96,11 +98,15 @@ type putter func(oci *ociclient.Client, ctx context.Context, repo, reference str
 func (c *client) put(ctx context.Context, repo, tag string, m ocitest.Content, put putter) error {
 	byDigest, byTag, digest := ledger.Manifest(repo, m.Digest), ledger.Tag(repo, tag), m.Digest.String()
 	if tag == "" {
-		return c.set(ctx, byDigest, digest, func(oci *ociclient.Client) error { return put(oci, ctx, repo, digest, m.Bytes) })
+		return c.set(ctx, byDigest, digest, c.audited("manifest.put", repo+"@"+digest, func(oci *ociclient.Client) error {
+			return put(oci, ctx, repo, digest, m.Bytes)
+		}))
 	}
 	return c.together(map[ledger.Register]string{byDigest: digest, byTag: digest}, func() error {
 		return c.set(ctx, byDigest, digest, func(*ociclient.Client) error {
-			return c.set(ctx, byTag, digest, func(oci *ociclient.Client) error { return put(oci, ctx, repo, tag, m.Bytes) })
+			return c.set(ctx, byTag, digest, c.audited("manifest.put", repo+":"+tag+"@"+digest, func(oci *ociclient.Client) error {
+				return put(oci, ctx, repo, tag, m.Bytes)
+			}))
 		})
 	})
 }
@@ -135,13 +141,13 @@ func pushAgain(ctx context.Context, c *client) (act, error) {
 func mount(ctx context.Context, c *client) (act, error) {
 	from, to, b := c.repo(), c.repo(), c.small()
 	return func(ctx context.Context) error {
-		return c.keepBlob(ctx, to, b, func(oci *ociclient.Client) error {
+		return c.keepBlob(ctx, to, b, c.audited("blob.mount", to+"@"+b.Digest.String(), func(oci *ociclient.Client) error {
 			mounted, _, err := oci.Mount(ctx, to, b.Digest.String(), from)
 			if err == nil && !mounted {
 				err = fmt.Errorf("%s@%s was there and is not mounted", from, b.Digest)
 			}
 			return err
-		})
+		}))
 	}, c.pushBlob(ctx, from, b)
 }
 
@@ -207,10 +213,10 @@ func deleteTag(ctx context.Context, c *client) (act, error) {
 	repo := c.repo()
 	_, err := c.pushImage(ctx, repo, "v1")
 	return func(ctx context.Context) error {
-		return c.set(ctx, ledger.Tag(repo, "v1"), "", func(oci *ociclient.Client) error {
+		return c.set(ctx, ledger.Tag(repo, "v1"), "", c.audited("tag.delete", repo+":v1", func(oci *ociclient.Client) error {
 			_, err := oci.DeleteManifest(ctx, repo, "v1")
 			return err
-		})
+		}))
 	}, err
 }
 
@@ -226,10 +232,10 @@ func (c *client) removeImage(ctx context.Context, repo, tag string, img ocitest.
 	byTag, byDigest := ledger.Tag(repo, tag), ledger.Manifest(repo, img.Manifest.Digest)
 	return c.together(map[ledger.Register]string{byTag: "", byDigest: ""}, func() error {
 		return c.set(ctx, byTag, "", func(*ociclient.Client) error {
-			return c.set(ctx, byDigest, "", func(oci *ociclient.Client) error {
+			return c.set(ctx, byDigest, "", c.audited("manifest.delete", repo+"@"+img.Manifest.Digest.String(), func(oci *ociclient.Client) error {
 				_, err := oci.DeleteManifest(ctx, repo, img.Manifest.Digest.String())
 				return err
-			})
+			}))
 		})
 	})
 }
@@ -237,10 +243,10 @@ func (c *client) removeImage(ctx context.Context, repo, tag string, img ocitest.
 func deleteBlob(ctx context.Context, c *client) (act, error) {
 	repo, b := c.repo(), c.small()
 	return func(ctx context.Context) error {
-		return c.set(ctx, ledger.Blob(repo, b.Digest), "", func(oci *ociclient.Client) error {
+		return c.set(ctx, ledger.Blob(repo, b.Digest), "", c.audited("blob.delete", repo+"@"+b.Digest.String(), func(oci *ociclient.Client) error {
 			_, err := oci.DeleteBlob(ctx, repo, b.Digest.String())
 			return err
-		})
+		}))
 	}, c.pushBlob(ctx, repo, b)
 }
 
@@ -261,11 +267,11 @@ func (c *client) removeRepository(ctx context.Context, repo string) error {
 			gone[r] = ""
 		}
 	}
-	return c.setTogether(ctx, gone, func(oci *ociclient.Client) error {
+	return c.setTogether(ctx, gone, c.audited("repository.delete", repo, func(oci *ociclient.Client) error {
 		admin := c.admin(oci)
 		_, err := admin.Do(ctx, http.MethodDelete, admin.Base+"/repositories/"+repo, nil, nil, http.StatusOK, http.StatusNotFound)
 		return err
-	})
+	}))
 }
 
 // setTogether writes registers by one request, which changes them in one step.

@@ -100,7 +100,7 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 		return err
 	}
 	// What is held only by the grace of a push goes now.
-	if err := errors.Join(r.clearAway(ctx), r.verifyAll(ctx, r.ledger.Registers()), r.verifyQuota(ctx)); err != nil {
+	if err := errors.Join(r.clearAway(ctx), r.verifyAll(ctx, r.ledger.Registers()), r.verifyQuota(ctx), r.verifyEvents(ctx)); err != nil {
 		return err
 	}
 	if said, err := r.fsck(ctx, true); err != nil {
@@ -108,9 +108,9 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 	}
 	took := time.Since(began)
 	fmt.Fprintf(r.out, "ok   %s: %d runs with %d kills in %v (%v each), %d points not reached, %d answers asked to come later; "+
-		"%d registers are as the ledger says, the quota is exact, fsck finds nothing\n",
+		"%d registers are as the ledger says, %d changes left their events, the quota is exact, fsck finds nothing\n",
 		r.name, runs, t.kills, took.Round(time.Second), (took / time.Duration(runs)).Round(time.Millisecond),
-		t.missed, r.refusals, len(r.ledger.Registers()))
+		t.missed, r.refusals, len(r.ledger.Registers()), len(r.changes))
 	return nil
 }
 

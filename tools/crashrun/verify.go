@@ -89,12 +89,14 @@ func (c *client) verifyAll(ctx context.Context, registers []ledger.Register) err
 
 // verifyQuota is invariant I7: exact, not only bounded.
 func (c *client) verifyQuota(ctx context.Context) error {
-	used, err := c.used(ctx)
-	if err != nil {
+	var usage struct {
+		Used int64 `json:"used_bytes,string"`
+	}
+	if err := c.ask(ctx, "usage", &usage); err != nil {
 		return err
 	}
-	if want := c.total(); used != want {
-		return fmt.Errorf("the tenant is charged for %d bytes, and %d blobs have %d", used, len(c.charged), want)
+	if want := c.total(); usage.Used != want {
+		return fmt.Errorf("the tenant is charged for %d bytes, and %d blobs have %d", usage.Used, len(c.charged), want)
 	}
 	return nil
 }
