@@ -127,7 +127,7 @@ var table = []row{
 	{pattern: "services/internal/source", may: join(nouns, join(contracts, "pkg/chain", "services/internal/policy")...), never: noStore},
 	{
 		pattern: "services/internal/promotion", may: join(nouns, join(contracts, "pkg/chain", "services/internal/policy", "services/internal/respond", "services/internal/source")...), never: noStore,
-		tests: []string{"pkg/meta/sqlitemeta", "pkg/blob/fsblob", "pkg/dice", "pkg/oci/ocitest"},
+		tests: []string{"pkg/meta/*", "tools/testserver"},
 	},
 	{
 		pattern: "services/internal/chains", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/kit", "services/internal/front")...)...), never: noStore,
