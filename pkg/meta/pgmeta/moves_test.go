@@ -127,6 +127,18 @@ func purgeMove(name string, of func(a *arena) oci.Digest) move {
 	return m
 }
 
+// promoteMove is the last transaction of a promotion: its tag, with all that goes with it.
+func promoteMove(name, image, tag string, with ...string) move {
+	return one(name, func(a *arena, s *Store) error {
+		p := a.images[image]
+		p.Tags, p.By, p.Verb, p.Gates = []string{tag}, a.cause(s), meta.TagPromoted, &meta.GateVersions{}
+		for _, one := range with {
+			p.Requires = append(p.Requires, a.images[one].Manifest.Digest)
+		}
+		return s.PutManifest(contestTime, p)
+	})
+}
+
 // janitorMove is a step of the janitor, which finds several things to do.
 func janitorMove(name string, of func(s *Store) phase) move {
 	m := one(name, func(_ *arena, s *Store) error {
@@ -179,6 +191,8 @@ var moves = []move{
 		},
 		func(a *arena, s *Store) error { return a.put(s, "loose", "head") },
 	}},
+	promoteMove("promote-tag", "moved", "v1", "signature", "expired"),
+	promoteMove("promote-taken", "v1", "deleted", "signature"),
 	deleteMove("delete-manifest", meta.ManifestDelete{}),
 	one("delete-with-referrers", deleteV1),
 	deleteMove("delete-forced", meta.ManifestDelete{Force: true}),
