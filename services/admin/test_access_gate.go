@@ -33,6 +33,6 @@ func (s *Service) enterTest(ctx context.Context, t tenant.ID) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	default:
-		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many calls of :testAccess are at work in this tenant; retry later").WithRetryAfter(testRetry)
+		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many calls of :testAccess, :simulateRetention and :explainRetention are at work in this tenant; retry later").WithRetryAfter(testRetry)
 	}
 }

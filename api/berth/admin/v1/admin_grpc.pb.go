@@ -122,6 +122,8 @@ const (
 	AdminService_UpdateRetentionPolicy_FullMethodName        = "/berth.admin.v1.AdminService/UpdateRetentionPolicy"
 	AdminService_DeleteRetentionPolicy_FullMethodName        = "/berth.admin.v1.AdminService/DeleteRetentionPolicy"
 	AdminService_RunRetentionPolicy_FullMethodName           = "/berth.admin.v1.AdminService/RunRetentionPolicy"
+	AdminService_SimulateRetention_FullMethodName            = "/berth.admin.v1.AdminService/SimulateRetention"
+	AdminService_ExplainRetention_FullMethodName             = "/berth.admin.v1.AdminService/ExplainRetention"
 	AdminService_TestAccess_FullMethodName                   = "/berth.admin.v1.AdminService/TestAccess"
 	AdminService_CreateGroup_FullMethodName                  = "/berth.admin.v1.AdminService/CreateGroup"
 	AdminService_GetGroup_FullMethodName                     = "/berth.admin.v1.AdminService/GetGroup"
@@ -407,6 +409,10 @@ type AdminServiceClient interface {
 	DeleteRetentionPolicy(ctx context.Context, in *DeleteRetentionPolicyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lets a run of a retention policy begin now, unless one is running.
 	RunRetentionPolicy(ctx context.Context, in *RunRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error)
+	// Says what a retention policy would delete, and what is protected from it. Nothing is changed.
+	SimulateRetention(ctx context.Context, in *SimulateRetentionRequest, opts ...grpc.CallOption) (*SimulateRetentionResponse, error)
+	// Says why a tag or a manifest stays or goes, by the retention policies of the tenant.
+	ExplainRetention(ctx context.Context, in *ExplainRetentionRequest, opts ...grpc.CallOption) (*ExplainRetentionResponse, error)
 	// Says what a principal may do with a repository, by which rule or role, which rules came
 	// near, and how each member of the registry's chain decides. Accounts other than admins and
 	// auditors test only themselves.
@@ -1518,6 +1524,26 @@ func (c *adminServiceClient) RunRetentionPolicy(ctx context.Context, in *RunRete
 	return out, nil
 }
 
+func (c *adminServiceClient) SimulateRetention(ctx context.Context, in *SimulateRetentionRequest, opts ...grpc.CallOption) (*SimulateRetentionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SimulateRetentionResponse)
+	err := c.cc.Invoke(ctx, AdminService_SimulateRetention_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ExplainRetention(ctx context.Context, in *ExplainRetentionRequest, opts ...grpc.CallOption) (*ExplainRetentionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainRetentionResponse)
+	err := c.cc.Invoke(ctx, AdminService_ExplainRetention_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) TestAccess(ctx context.Context, in *TestAccessRequest, opts ...grpc.CallOption) (*TestAccessResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TestAccessResponse)
@@ -2116,6 +2142,10 @@ type AdminServiceServer interface {
 	DeleteRetentionPolicy(context.Context, *DeleteRetentionPolicyRequest) (*emptypb.Empty, error)
 	// Lets a run of a retention policy begin now, unless one is running.
 	RunRetentionPolicy(context.Context, *RunRetentionPolicyRequest) (*RetentionPolicy, error)
+	// Says what a retention policy would delete, and what is protected from it. Nothing is changed.
+	SimulateRetention(context.Context, *SimulateRetentionRequest) (*SimulateRetentionResponse, error)
+	// Says why a tag or a manifest stays or goes, by the retention policies of the tenant.
+	ExplainRetention(context.Context, *ExplainRetentionRequest) (*ExplainRetentionResponse, error)
 	// Says what a principal may do with a repository, by which rule or role, which rules came
 	// near, and how each member of the registry's chain decides. Accounts other than admins and
 	// auditors test only themselves.
@@ -2511,6 +2541,12 @@ func (UnimplementedAdminServiceServer) DeleteRetentionPolicy(context.Context, *D
 }
 func (UnimplementedAdminServiceServer) RunRetentionPolicy(context.Context, *RunRetentionPolicyRequest) (*RetentionPolicy, error) {
 	return nil, status.Error(codes.Unimplemented, "method RunRetentionPolicy not implemented")
+}
+func (UnimplementedAdminServiceServer) SimulateRetention(context.Context, *SimulateRetentionRequest) (*SimulateRetentionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SimulateRetention not implemented")
+}
+func (UnimplementedAdminServiceServer) ExplainRetention(context.Context, *ExplainRetentionRequest) (*ExplainRetentionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainRetention not implemented")
 }
 func (UnimplementedAdminServiceServer) TestAccess(context.Context, *TestAccessRequest) (*TestAccessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestAccess not implemented")
@@ -4473,6 +4509,42 @@ func _AdminService_RunRetentionPolicy_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_SimulateRetention_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SimulateRetentionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SimulateRetention(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SimulateRetention_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SimulateRetention(ctx, req.(*SimulateRetentionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ExplainRetention_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRetentionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ExplainRetention(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ExplainRetention_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ExplainRetention(ctx, req.(*ExplainRetentionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_TestAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TestAccessRequest)
 	if err := dec(in); err != nil {
@@ -5517,6 +5589,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RunRetentionPolicy",
 			Handler:    _AdminService_RunRetentionPolicy_Handler,
+		},
+		{
+			MethodName: "SimulateRetention",
+			Handler:    _AdminService_SimulateRetention_Handler,
+		},
+		{
+			MethodName: "ExplainRetention",
+			Handler:    _AdminService_ExplainRetention_Handler,
 		},
 		{
 			MethodName: "TestAccess",
