@@ -66,7 +66,7 @@ func (s *Service) ExplainRetention(ctx context.Context, req *pb.ExplainRetention
 // verdictAbout is what an evaluation says of a tag or a manifest.
 func verdictAbout(e evaluate.Evaluation, ref oci.Reference) (retention.Verdict, error) {
 	var of []retention.Verdict
-	i := -1
+	var i int
 	if ref.Tag != "" {
 		of = e.Result.Tags
 		i = slices.IndexFunc(e.Content.Tags, func(t retention.Tag) bool { return t.Name == ref.Tag })

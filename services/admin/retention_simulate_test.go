@@ -72,13 +72,13 @@ func TestW127_ASimulationSaysWhatWouldGo(t *testing.T) {
 		t.Errorf("%v", total)
 	}
 	for field, body := range map[string]string{
-		"policy":                         `{}`,
-		"policy ":                        `{"policy": "none"}`,
-		"policy is not both":             `{"policy": "bb", "retention_policy": {` + snapshot + `}}`,
-		"registry":                       `{"policy": "bb", "repository": "app"}`,
-		"registry ":                      `{"policy": "bb", "registry": "none", "repository": "app"}`,
-		"repository":                     `{"policy": "bb", "registry": "dev", "repository": "APP"}`,
-		"rules[0].tags[0]": `{"retention_policy": {"rules": [{"name": "all", "action": "KEEP", "tags": [""]}]}}`,
+		"policy":             `{}`,
+		"policy ":            `{"policy": "none"}`,
+		"policy is not both": `{"policy": "bb", "retention_policy": {` + snapshot + `}}`,
+		"registry":           `{"policy": "bb", "repository": "app"}`,
+		"registry ":          `{"policy": "bb", "registry": "none", "repository": "app"}`,
+		"repository":         `{"policy": "bb", "registry": "dev", "repository": "APP"}`,
+		"rules[0].tags[0]":   `{"retention_policy": {"rules": [{"name": "all", "action": "KEEP", "tags": [""]}]}}`,
 	} {
 		field, _, _ = strings.Cut(field, " ")
 		if got := fmt.Sprint(a.call(400, "POST", simulate, body)); !strings.Contains(got, "field:"+field) {
