@@ -53,7 +53,7 @@ func newClient(w world, i int, nodes []meta.Store, kept *keptBytes, left *atomic
 
 func (c *client) run() {
 	steps := []func(){
-		c.pushImage, c.pushImage, c.pushImage, c.pushIndex, c.pushAgain, c.pushAgain, c.compare,
+		c.pushImage, c.pushImage, c.pushImage, c.promote, c.pushIndex, c.pushAgain, c.pushAgain, c.compare,
 		c.deleteManifest, c.deleteManifest, c.undeleteManifest, c.undeleteManifest, c.deleteTag, c.deleteBlob, c.deleteRepository, c.undeleteRepository, c.purge,
 	}
 	for c.left.Load() > 0 && !c.t.Failed() {
@@ -123,37 +123,79 @@ func (c *client) upload(content string) error {
 }
 
 func (c *client) pushImage() {
+	image := c.someImage()
+	c.bring(c.reach(image), func() {
+		if promised, ok := c.obtainAll(image); ok {
+			c.putImage(image, image.put, promised, fmt.Sprint("v", c.play.IntN(4)))
+		}
+	})
+}
+
+func (c *client) someImage() modelManifest {
 	var contents []string
 	var blobs []meta.Blob
 	for range 1 + c.play.IntN(3) {
 		content := fmt.Sprint("content ", c.play.IntN(clientContents))
 		contents, blobs = append(contents, content), append(blobs, described(content))
 	}
-	image := modelManifest{put: c.image(nil, blobs...), contents: contents}
-	c.bring(c.reach(image), func() { c.putImage(image, fmt.Sprint("v", c.play.IntN(4))) })
+	return modelManifest{put: c.image(nil, blobs...), contents: contents}
 }
 
-func (c *client) putImage(image modelManifest, tag string) {
+// promote puts an image provisionally, and then its tag, which requires it and a manifest
+// that is there.
+func (c *client) promote() {
+	image := c.someImage()
+	other, companion := c.any()
+	c.bring(slices.Concat(c.reach(image), companion.reach), func() {
+		promised, ok := c.obtainAll(image)
+		copied, tagged := image.put, image.put
+		copied.Provisional, copied.Verb, tagged.Verb, tagged.Gates = true, meta.TagPromoted, meta.TagPromoted, &meta.GateVersions{}
+		if tagged.Requires = []oci.Digest{image.put.Manifest.Digest}; other != "" {
+			tagged.Requires = append(tagged.Requires, other)
+		}
+		if !ok || !c.putImage(image, copied, promised) {
+			return
+		}
+		if !c.putImage(image, tagged, promised, fmt.Sprint("v", c.play.IntN(4))) {
+			for _, d := range c.reach(image) {
+				c.unsure[d] = true
+			}
+		}
+	})
+}
+
+// obtainAll makes the repository hold what an image names, and says since when that is
+// promised.
+func (c *client) obtainAll(image modelManifest) (time.Time, bool) {
 	promised := time.Now()
 	for _, content := range image.contents {
 		since, ok := c.obtain(content)
 		if !ok {
-			return
+			return promised, false
 		}
 		if since.Before(promised) {
 			promised = since
 		}
 	}
+	return promised, true
+}
+
+// putImage puts an image whose blobs are there, and reports whether it is.
+func (c *client) putImage(image modelManifest, put meta.ManifestPut, promised time.Time, tags ...string) bool {
 	c.anywhere()
-	err := c.tryPut(c.repo, image.put, tag)
+	err := c.tryPut(c.repo, put, tags...)
 	switch {
+	case err == nil && put.Provisional:
 	case err == nil:
 		c.live(image)
-		c.tags[tag] = image.put.Manifest.Digest
+		for _, tag := range tags {
+			c.tags[tag] = put.Manifest.Digest
+		}
 	case len(c.pending()) > 0 && fault.Is(err, fault.ManifestBlobUnknown): // also what only purged manifests named has ended
 	case time.Since(promised) < Hasty.Grace, !fault.Is(err, fault.ManifestBlobUnknown):
 		c.wrong("%s is refused after %s: %v", image.contents, time.Since(promised), err)
 	}
+	return err == nil
 }
 
 // any draws one of the manifests; the digest is empty without one.
