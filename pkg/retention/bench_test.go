@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/retention"
+	"github.com/berth-registry/berth/pkg/retention/retentiontest"
 )
 
 // BenchmarkEvaluate_100000Tags has an image of ten layers for each tag. B/op is the bound
@@ -27,7 +28,7 @@ func BenchmarkEvaluate_100000Tags(b *testing.B) {
 	at := retention.Moment{Now: now, PullsSince: now.AddDate(-1, 0, 0), Slack: time.Hour}
 	b.ReportAllocs()
 	for b.Loop() {
-		if r := seedRule.Evaluate(c, at); len(r.Deletions) == 0 {
+		if r := retentiontest.SeedRule.Evaluate(c, at); len(r.Deletions) == 0 {
 			b.Fatal("nothing goes")
 		}
 	}

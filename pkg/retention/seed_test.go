@@ -1,29 +1,15 @@
 package retention_test
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/retention"
-	"github.com/berth-registry/berth/pkg/tagrule"
+	"github.com/berth-registry/berth/pkg/retention/retentiontest"
 )
 
 const day = 24 * time.Hour
-
-// seedRule keeps the latest 5 majors, 3 minors of the last major, all patches of the last
-// minor, or what was pulled in the last 30 days.
-var seedRule = retention.Policy{Rules: []retention.Rule{
-	{
-		Name: "versions", Action: retention.Keep, Selector: retention.Selector{Classes: []tagrule.Class{tagrule.Release}},
-		Conditions: retention.Conditions{Versions: &retention.Window{Majors: 5, Minors: 3, Patches: retention.All}},
-	},
-	{Name: "pulled", Action: retention.Keep, Conditions: retention.Conditions{PulledWithin: 30 * day}},
-	{Name: "rest", Action: retention.Delete, Selector: retention.Selector{Classes: []tagrule.Class{tagrule.Release, tagrule.Prerelease, tagrule.Snapshot}}},
-	{Name: "untagged", Action: retention.Delete, Selector: retention.Selector{Untagged: true}, Conditions: retention.Conditions{OlderThan: 7 * day}},
-}}
 
 // library is a repository of 500 tags over 9 majors. Each tag has an index of two images.
 type library struct {
@@ -57,61 +43,11 @@ func (l *library) sign(tag string) string {
 	return signature
 }
 
-// versions are those of format for all majors, minors and patches between bounds.
-func versions(format string, firstMajor, lastMajor, minors, patches int) []string {
-	var all []string
-	for major := firstMajor; major <= lastMajor; major++ {
-		for minor := range minors {
-			for patch := range patches {
-				all = append(all, fmt.Sprintf(format, major, minor, patch))
-			}
-		}
-	}
-	return all
-}
-
-// seedTable is what stays of the library, by what. It is written by hand.
-var seedTable = map[string]string{
-	"versions": `
-		9.4.4 8.4.4 7.4.4 6.4.4 5.4.4                                 last of the latest 5 majors
-		9.4.4_build1 9.4.4_build2                                     is 9.4.4 as well
-		9.3.4 9.2.4                                                   last of 3 minors of the last major
-		9.4.0 9.4.1 9.4.2 9.4.3                                       patches of the last minor
-		9.3.3-alpine 8.3.3-alpine 7.3.3-alpine 6.3.3-alpine 5.3.3-alpine
-		9.2.3-alpine 9.1.3-alpine
-		9.3.0-alpine 9.3.1-alpine 9.3.2-alpine
-		9.4.0-slim-bookworm 9.3.0-slim-bookworm 9.2.0-slim-bookworm`,
-	"pulled": `
-		v1.2.3 4.0.0-alpine v3.1.0-RC2 10.0.0-RC10 2.0.0-SNAPSHOT     pulled by tag, digest, platform or signature
-		9.1.4                                                         29 days ago, 23 hours and 59 minutes: and the slack of an hour
-		10.0.0-SNAPSHOT                                               never pulled, pushed yesterday
-		latest`,
-	"": `
-		main stable edge main-branch 1.2.3.4 2024.01.15
-		1 2 3 4 5 6 7 8 9
-		9.0 9.1 9.2 9.3 9.4`,
-}
-
 func TestW103_TheSeedsRuleKeepsWhatATableSays(t *testing.T) {
 	var l library
-	l.add(versions("v%d.%d.%d", 1, 3, 5, 5)...)              // 75: before, the project wrote v
-	l.add(versions("%d.%d.%d", 4, 9, 5, 5)...)               // 150
-	l.add(versions("%d.%d.%d-alpine", 4, 9, 4, 4)...)        // 96
-	l.add(versions("%d.%d.%d-slim-bookworm", 9, 9, 5, 1)...) // 5
-	l.add("9.4.4_build1", "9.4.4_build2")
-	for rc := 1; rc <= 2; rc++ {
-		l.add(versions(fmt.Sprintf("v%%d.%%d.%%d-RC%d", rc), 1, 3, 5, 1)...) // 30
-		l.add(versions(fmt.Sprintf("%%d.%%d.%%d-RC%d", rc), 4, 9, 5, 1)...)  // 60
-	}
-	for rc := 1; rc <= 10; rc++ {
-		l.add(fmt.Sprintf("10.0.0-RC%d", rc))
-	}
-	l.add(versions("%d.%d.%d-SNAPSHOT", 2, 9, 3, 1)...) // 24
-	l.add("10.0.0-SNAPSHOT", "main-SNAPSHOT", "9.4.5-alpine-RC1", "9.4.5-alpine-SNAPSHOT")
-	l.add("latest", "main", "stable", "edge", "main-branch", "1.2.3.4", "2024.01.15")
-	l.add("1", "2", "3", "4", "5", "6", "7", "8", "9", "9.0", "9.1", "9.2", "9.3", "9.4")
+	l.add(retentiontest.SeedTags()...)
 	signed := map[string]string{} // signature → tag
-	for _, tag := range append(versions("%d.%d.%d", 9, 9, 4, 5), "9.4.4", "9.4.5-alpine-RC1", "4.0.0-alpine") {
+	for _, tag := range retentiontest.SeedSigned() {
 		signed[l.sign(tag)] = tag
 	}
 	if len(l.Tags) != 500 {
@@ -136,16 +72,8 @@ func TestW103_TheSeedsRuleKeepsWhatATableSays(t *testing.T) {
 		}
 	}
 
-	want := map[string]string{}
-	for rule, table := range seedTable {
-		for line := range strings.Lines(table) {
-			names, _, _ := strings.Cut(strings.TrimSpace(line), "    ")
-			for tag := range strings.FieldsSeq(names) {
-				want[tag] = rule
-			}
-		}
-	}
-	r := seedRule.Evaluate(l.Content, retention.Moment{Now: now, PullsSince: now.AddDate(0, -2, 0), Slack: time.Hour})
+	want := retentiontest.SeedStays()
+	r := retentiontest.SeedRule.Evaluate(l.Content, retention.Moment{Now: now, PullsSince: now.AddDate(0, -2, 0), Slack: time.Hour})
 	goes := map[string]bool{}
 	for i, v := range r.Tags {
 		goes[l.Tags[i].Name] = v.Goes

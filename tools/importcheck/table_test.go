@@ -20,7 +20,7 @@ var (
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web", "pkg/boot/conns"}
 	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream", "pkg/credential"}
 	anything  = []string{"pkg/*", "api/*", "migrations", "services/*"}
-	forTests  = []string{"pkg/dice", "pkg/await", "pkg/oci/ocitest", "pkg/cosign/cosigntest"}
+	forTests  = []string{"pkg/dice", "pkg/await", "pkg/oci/ocitest", "pkg/cosign/cosigntest", "pkg/retention/retentiontest"}
 	outside   = join(forTests, "pkg/oci", "pkg/pause", "tools/internal/*")
 )
 
@@ -49,7 +49,8 @@ var table = []row{
 
 	{pattern: "pkg/identity", never: noIO},
 	{pattern: "pkg/tagrule", may: []string{"pkg/oci"}, never: noIO},
-	{pattern: "pkg/retention", may: []string{"pkg/fault", "pkg/oci", "pkg/tagrule"}, never: noIO, tests: []string{"pkg/dice"}},
+	{pattern: "pkg/retention", may: []string{"pkg/fault", "pkg/oci", "pkg/tagrule"}, never: noIO, tests: []string{"pkg/dice", "pkg/retention/retentiontest"}},
+	{pattern: "pkg/retention/retentiontest", may: []string{"pkg/retention", "pkg/tagrule"}, never: noIO},
 	{pattern: "pkg/fairgate", never: noIO},
 	{pattern: "pkg/pause", never: noIO},
 
@@ -70,7 +71,7 @@ var table = []row{
 	},
 	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit", "pkg/boot/redisconn"), never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/tenant/*", may: nouns, never: noKit, tests: []string{"pkg/boot/redisconn", "tools/testserver"}},
-	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "pkg/await", "pkg/dice", "pkg/oci/ocitest"), never: noKit},
+	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "pkg/await", "pkg/dice", "pkg/oci/ocitest", "pkg/retention/retentiontest"), never: noKit},
 	{
 		pattern: "pkg/meta/sqlmeta", may: join(nouns, "pkg/meta"), never: join(noKit, "github.com/jackc/*", "modernc.org/*"),
 	},

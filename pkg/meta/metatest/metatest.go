@@ -107,6 +107,7 @@ func Run(t *testing.T, open Open) {
 		{"ContentSizes", testContentSizes},
 		{"RetentionPolicies", testRetentionPolicies},
 		{"RetentionRuns", testRetentionRuns},
+		{"RetentionSeed", testRetentionSeed},
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},
 		{"Scrubs", testScrubs},
