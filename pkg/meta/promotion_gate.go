@@ -22,6 +22,7 @@ type PromotionGate struct {
 	Keys          []string          // PEM; the image is signed by one of them, if there are any
 	ArtifactTypes []string          // each is that of a referrer of the image
 	Annotations   map[string]string // that the image has; an empty value: any
+	Labels        map[string]string // likewise, in the config of each platform's image
 	MinAge        time.Duration     // in the source
 	AnotherCaller bool              // the promoter did not push it there
 

@@ -86,7 +86,7 @@ const (
 func promotionGateOf(m *pb.PromotionGate) (meta.PromotionGate, error) {
 	g := meta.PromotionGate{
 		Registry: m.GetRegistry(), Repositories: m.GetRepositories(), Tags: m.GetTags(), DisplayName: m.GetDisplayName(), Disabled: m.GetDisabled(),
-		Keys: m.GetPublicKeys(), ArtifactTypes: m.GetArtifactTypes(), Annotations: m.GetAnnotations(), AnotherCaller: m.GetAnotherCaller(),
+		Keys: m.GetPublicKeys(), ArtifactTypes: m.GetArtifactTypes(), Annotations: m.GetAnnotations(), Labels: m.GetLabels(), AnotherCaller: m.GetAnotherCaller(),
 	}
 	if err := checkDisplayName(fieldPromotionGate+"display_name", g.DisplayName); err != nil {
 		return g, err
@@ -110,8 +110,8 @@ func promotionGateOf(m *pb.PromotionGate) (meta.PromotionGate, error) {
 	if err := checkGateEvidence(g); err != nil {
 		return g, err
 	}
-	if len(g.Keys)+len(g.ArtifactTypes)+len(g.Annotations) == 0 && g.MinAge == 0 && !g.AnotherCaller {
-		return g, invalid(fieldPromotionGate+"public_keys", "the gate asks nothing; set public_keys, artifact_types, annotations, min_age or another_caller")
+	if len(g.Keys)+len(g.ArtifactTypes)+len(g.Annotations)+len(g.Labels) == 0 && g.MinAge == 0 && !g.AnotherCaller {
+		return g, invalid(fieldPromotionGate+"public_keys", "the gate asks nothing; set public_keys, artifact_types, annotations, labels, min_age or another_caller")
 	}
 	return g, nil
 }
@@ -134,12 +134,20 @@ func checkGateEvidence(g meta.PromotionGate) error {
 			return invalid(fmt.Sprintf("%sartifact_types[%d]", fieldPromotionGate, i), "a type has from 1 to %d bytes", maxGateText)
 		}
 	}
-	if n := len(g.Annotations); n > maxGateAnnotations {
-		return invalid(fieldPromotionGate+"annotations", "%d annotations exceed the maximum of %d", n, maxGateAnnotations)
+	if err := checkGateNames(fieldPromotionGate+"annotations", g.Annotations); err != nil {
+		return err
 	}
-	for key, value := range g.Annotations {
+	return checkGateNames(fieldPromotionGate+"labels", g.Labels)
+}
+
+// checkGateNames checks annotations or labels.
+func checkGateNames(field string, named map[string]string) error {
+	if n := len(named); n > maxGateAnnotations {
+		return invalid(field, "%d of them exceed the maximum of %d", n, maxGateAnnotations)
+	}
+	for key, value := range named {
 		if key == "" || max(len(key), len(value)) > maxGateText {
-			return invalid(fieldPromotionGate+"annotations", "the name of an annotation has from 1 to %d bytes, and its value at most as many", maxGateText)
+			return invalid(field, "a name has from 1 to %d bytes, and its value at most as many", maxGateText)
 		}
 	}
 	return nil
@@ -150,7 +158,7 @@ func promotionGateMessage(t meta.Tenant, g meta.PromotionGate) *pb.PromotionGate
 		Name:        "tenants/" + t.Slug + "/promotionGates/" + g.Slug,
 		DisplayName: g.DisplayName,
 		Registry:    g.Registry, Repositories: g.Repositories, Tags: g.Tags, Disabled: g.Disabled,
-		PublicKeys: g.Keys, ArtifactTypes: g.ArtifactTypes, Annotations: g.Annotations, AnotherCaller: g.AnotherCaller,
+		PublicKeys: g.Keys, ArtifactTypes: g.ArtifactTypes, Annotations: g.Annotations, Labels: g.Labels, AnotherCaller: g.AnotherCaller,
 	}
 	if g.MinAge > 0 {
 		m.MinAge = durationpb.New(g.MinAge)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,6 +171,40 @@ func (r repository) pullSignatures(t *testing.T, of ocitest.Content) {
 		}
 		for _, b := range parsed.Blobs {
 			r.get(t, r.at("blobs/%s", b.Digest)).want(t, http.StatusOK)
+		}
+	}
+}
+
+// TestW164_LabelsAreRead from the config of each platform.
+func TestW164_LabelsAreRead(t *testing.T) {
+	t.Parallel()
+	w := startEmbedded(t, chainSeed("http://127.0.0.1:1", "127.0.0.1:1"), chained)
+	r := w.repository(prodHost, "suite", "app")
+	platform := func(config string) ocitest.Content {
+		c, layer := ocitest.Config([]byte(config)), ocitest.Layer([]byte("layer"))
+		for _, b := range []ocitest.Content{c, layer} {
+			r.blobOf(t, b.MediaType, b.Bytes)
+		}
+		m := ocitest.Manifest(c, layer)
+		r.push(t, made(m))
+		return m
+	}
+	labelled := platform(`{"os": "linux", "config": {"Labels": {"team": "a", "reviewed": "yes"}}}`)
+	other := platform(`{"os": "linux", "architecture": "arm64", "config": {"Labels": {"team": "b"}}}`)
+	attestation := platform(`{"os": "unknown"}`)
+	r.push(t, made(ocitest.Index(labelled, attestation)), "good")
+	r.push(t, made(ocitest.Index(labelled, other, attestation)), "mixed")
+	r.push(t, made(ocitest.Index(attestation)), "none")
+	w.admin(t, http.MethodPost, "/v1/tenants/acme/promotionGates?promotion_gate_id=labelled", map[string]any{"labels": map[string]string{"team": "a", "reviewed": ""}}).want(t, http.StatusOK)
+	for tag, unmet := range map[string][]string{
+		"good":  {},
+		"mixed": {"gate labelled: the image needs the label reviewed, on each platform", "gate labelled: the image needs the label team=a, on each platform"},
+		"none":  {"gate labelled: the image needs labels, and has no config with any"},
+	} {
+		var dry struct{ Unmet []string }
+		w.admin(t, http.MethodPost, "/v1/tenants/acme/registries/prod/repositories/app:promote", map[string]any{"tag": tag, "to_repository": "released", "validate_only": true}).want(t, http.StatusOK).decode(t, &dry)
+		if !slices.Equal(dry.Unmet, unmet) {
+			t.Errorf("%s: %q, want %q", tag, dry.Unmet, unmet)
 		}
 	}
 }

@@ -19,7 +19,7 @@ func testPromotionGates(t *testing.T, open Open) {
 		by, r := cause(), w.gate("releases")
 		r.DisplayName, r.Registry = "Releases", tenant.MainRegistry
 		r.Repositories, r.Tags, r.Keys, r.ArtifactTypes = []string{"team/**"}, []string{"v*"}, []string{"a key"}, []string{"application/spdx+json"}
-		r.Annotations, r.MinAge, r.AnotherCaller = map[string]string{"reviewed": ""}, time.Hour, true
+		r.Annotations, r.Labels, r.MinAge, r.AnotherCaller = map[string]string{"reviewed": ""}, map[string]string{"team": "a"}, time.Hour, true
 		made, err := w.Store.CreatePromotionGate(t.Context(), by, r)
 		w.must(err)
 		want := r

@@ -38,12 +38,13 @@ type promotionGateBody struct {
 	Keys          []string          `json:"keys,omitempty"`
 	ArtifactTypes []string          `json:"artifact_types,omitempty"`
 	Annotations   map[string]string `json:"annotations,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
 	MinAge        time.Duration     `json:"min_age,omitempty"`
 	AnotherCaller bool              `json:"another_caller,omitempty"`
 }
 
 func encodePromotionGate(g meta.PromotionGate) (string, error) {
-	encoded, err := json.Marshal(promotionGateBody{g.Repositories, g.Tags, g.Keys, g.ArtifactTypes, g.Annotations, g.MinAge, g.AnotherCaller})
+	encoded, err := json.Marshal(promotionGateBody{g.Repositories, g.Tags, g.Keys, g.ArtifactTypes, g.Annotations, g.Labels, g.MinAge, g.AnotherCaller})
 	return string(encoded), err
 }
 
@@ -52,7 +53,8 @@ func scanPromotionGate(scan Scan) (meta.PromotionGate, error) {
 	var b promotionGateBody
 	err := scan(&g.Tenant, &g.Slug, &g.Registry, &g.DisplayName, &g.Disabled, jsonScanner{&b},
 		&g.Version, timeScanner{&g.CreatedAt}, timeScanner{&g.UpdatedAt})
-	g.Repositories, g.Tags, g.Keys, g.ArtifactTypes, g.Annotations, g.MinAge, g.AnotherCaller = b.Repositories, b.Tags, b.Keys, b.ArtifactTypes, b.Annotations, b.MinAge, b.AnotherCaller
+	g.Repositories, g.Tags, g.Keys, g.ArtifactTypes, g.Annotations = b.Repositories, b.Tags, b.Keys, b.ArtifactTypes, b.Annotations
+	g.Labels, g.MinAge, g.AnotherCaller = b.Labels, b.MinAge, b.AnotherCaller
 	return g, err
 }
 

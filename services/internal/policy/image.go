@@ -66,6 +66,26 @@ type image struct {
 	} `json:"config"`
 }
 
+// ReadLabels reads the labels of an image from its config. The config of what is not an image
+// of a platform, such as an attestation of BuildKit, has none, and false is returned.
+func ReadLabels(ctx context.Context, from Content, r meta.Repo, config oci.Descriptor) (map[string]string, bool, error) {
+	if !isImage(config.MediaType) {
+		return nil, false, nil
+	}
+	payload, err := readBlob(ctx, from, r, config, maxConfig)
+	if errors.Is(err, errTooLong) {
+		return nil, true, nil
+	}
+	if err != nil {
+		return nil, true, err
+	}
+	var read image
+	if err := json.Unmarshal(payload, &read); err != nil {
+		return nil, true, nil //nolint:nilerr // it has no labels that can be read
+	}
+	return read.Config.Labels, read.OS != "unknown", nil
+}
+
 type platform struct {
 	OS           string `json:"os"`
 	Architecture string `json:"architecture"`

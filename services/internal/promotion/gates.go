@@ -49,11 +49,11 @@ func (p *planning) askGate(ctx context.Context, g meta.PromotionGate) error {
 	lacks := func(format string, args ...any) {
 		p.unmet = append(p.unmet, "gate "+g.Slug+": "+fmt.Sprintf(format, args...))
 	}
-	for _, key := range slices.Sorted(maps.Keys(g.Annotations)) {
-		want := g.Annotations[key]
-		if has, there := p.parsed.Annotations[key]; !there || want != "" && has != want {
-			lacks("the image needs the annotation %s", annotation(key, want))
-		}
+	for _, lacking := range lackingNames(g.Annotations, p.parsed.Annotations) {
+		lacks("the image needs the annotation %s", lacking)
+	}
+	if err := p.askLabels(ctx, g, lacks); err != nil {
+		return err
 	}
 	for _, want := range g.ArtifactTypes {
 		if !slices.Contains(p.types, want) {
@@ -76,11 +76,59 @@ func (p *planning) askGate(ctx context.Context, g meta.PromotionGate) error {
 	return err
 }
 
-func annotation(key, value string) string {
-	if value == "" {
-		return key
+// lackingNames are those of the annotations, or labels, that are not there, in order.
+func lackingNames(want, there map[string]string) []string {
+	var lacking []string
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		switch has, found := there[key]; {
+		case found && (want[key] == "" || has == want[key]):
+		case want[key] == "":
+			lacking = append(lacking, key)
+		default:
+			lacking = append(lacking, key+"="+want[key])
+		}
 	}
-	return key + "=" + value
+	return lacking
+}
+
+// askLabels asks about the config of each platform's image. What cannot be read since it is
+// not there has no labels, and is missing besides.
+func (p *planning) askLabels(ctx context.Context, g meta.PromotionGate, lacks func(string, ...any)) error {
+	if len(g.Labels) == 0 {
+		return nil
+	}
+	asked, unmet := 0, map[string]bool{}
+	for _, config := range p.configs {
+		labels, isImage, err := p.labels(ctx, config)
+		if err != nil {
+			return err
+		}
+		if !isImage {
+			continue
+		}
+		asked++
+		for _, lacking := range lackingNames(g.Labels, labels) {
+			unmet[lacking] = true
+		}
+	}
+	if asked == 0 {
+		lacks("the image needs labels, and has no config with any")
+	}
+	for _, lacking := range slices.Sorted(maps.Keys(unmet)) {
+		lacks("the image needs the label %s, on each platform", lacking)
+	}
+	return nil
+}
+
+// labels reads the labels of one image in the first source that has its config.
+func (p *planning) labels(ctx context.Context, config oci.Descriptor) (map[string]string, bool, error) {
+	for _, r := range p.from.Repos {
+		labels, isImage, err := policy.ReadLabels(ctx, content{p.stored, p}, r, config)
+		if err == nil || !policy.IsAbsent(err) {
+			return labels, isImage, err
+		}
+	}
+	return nil, true, nil
 }
 
 // askPush asks about how the image came into the source.

@@ -24,6 +24,7 @@ type planning struct {
 	companions int
 	tags       []companionTag
 	kept       []oci.Digest      // what must be there besides: what companion tags of the target lead to that are not moved, and signatures
+	configs    []oci.Descriptor  // of the image, or of those in it
 	types      []string          // artifact types of the image's referrers
 	gates      meta.GateVersions // that were asked
 	unmet      []string          // what they ask and the image does not have
@@ -61,6 +62,9 @@ func (p *planning) add(ctx context.Context, d oci.Digest, required, companion bo
 			p.root, p.parsed = m, parsed
 		}
 		children, blobs = parsed.Children, p.needed(parsed.Blobs)
+		if parsed.Config != nil && !companion {
+			p.configs = append(p.configs, *parsed.Config)
+		}
 		return nil
 	})
 	switch {

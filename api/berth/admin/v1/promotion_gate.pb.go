@@ -65,7 +65,10 @@ type PromotionGate struct {
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// At most 20 labels that the config of the image must have, and that of each platform of an
+	// index. An empty value means any.
+	Labels        map[string]string `protobuf:"bytes,15,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -194,6 +197,13 @@ func (x *PromotionGate) GetCreateTime() *timestamppb.Timestamp {
 func (x *PromotionGate) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *PromotionGate) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -579,7 +589,7 @@ var File_berth_admin_v1_promotion_gate_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_promotion_gate_proto_rawDesc = "" +
 	"\n" +
-	"#berth/admin/v1/promotion_gate.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x05\n" +
+	"#berth/admin/v1/promotion_gate.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x06\n" +
 	"\rPromotionGate\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
@@ -598,8 +608,12 @@ const file_berth_admin_v1_promotion_gate_proto_rawDesc = "" +
 	"\vcreate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\x1a>\n" +
+	"updateTime\x12A\n" +
+	"\x06labels\x18\x0f \x03(\v2).berth.admin.v1.PromotionGate.LabelsEntryR\x06labels\x1a>\n" +
 	"\x10AnnotationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcb\x01\n" +
 	"\x1aCreatePromotionGateRequest\x12\x16\n" +
@@ -641,7 +655,7 @@ func file_berth_admin_v1_promotion_gate_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_promotion_gate_proto_rawDescData
 }
 
-var file_berth_admin_v1_promotion_gate_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_berth_admin_v1_promotion_gate_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_berth_admin_v1_promotion_gate_proto_goTypes = []any{
 	(*PromotionGate)(nil),              // 0: berth.admin.v1.PromotionGate
 	(*CreatePromotionGateRequest)(nil), // 1: berth.admin.v1.CreatePromotionGateRequest
@@ -651,24 +665,26 @@ var file_berth_admin_v1_promotion_gate_proto_goTypes = []any{
 	(*UpdatePromotionGateRequest)(nil), // 5: berth.admin.v1.UpdatePromotionGateRequest
 	(*DeletePromotionGateRequest)(nil), // 6: berth.admin.v1.DeletePromotionGateRequest
 	nil,                                // 7: berth.admin.v1.PromotionGate.AnnotationsEntry
-	(*durationpb.Duration)(nil),        // 8: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 9: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 10: google.protobuf.FieldMask
+	nil,                                // 8: berth.admin.v1.PromotionGate.LabelsEntry
+	(*durationpb.Duration)(nil),        // 9: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 10: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 11: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_promotion_gate_proto_depIdxs = []int32{
 	7,  // 0: berth.admin.v1.PromotionGate.annotations:type_name -> berth.admin.v1.PromotionGate.AnnotationsEntry
-	8,  // 1: berth.admin.v1.PromotionGate.min_age:type_name -> google.protobuf.Duration
-	9,  // 2: berth.admin.v1.PromotionGate.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 3: berth.admin.v1.PromotionGate.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: berth.admin.v1.CreatePromotionGateRequest.promotion_gate:type_name -> berth.admin.v1.PromotionGate
-	0,  // 5: berth.admin.v1.ListPromotionGatesResponse.promotion_gates:type_name -> berth.admin.v1.PromotionGate
-	0,  // 6: berth.admin.v1.UpdatePromotionGateRequest.promotion_gate:type_name -> berth.admin.v1.PromotionGate
-	10, // 7: berth.admin.v1.UpdatePromotionGateRequest.update_mask:type_name -> google.protobuf.FieldMask
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	9,  // 1: berth.admin.v1.PromotionGate.min_age:type_name -> google.protobuf.Duration
+	10, // 2: berth.admin.v1.PromotionGate.create_time:type_name -> google.protobuf.Timestamp
+	10, // 3: berth.admin.v1.PromotionGate.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 4: berth.admin.v1.PromotionGate.labels:type_name -> berth.admin.v1.PromotionGate.LabelsEntry
+	0,  // 5: berth.admin.v1.CreatePromotionGateRequest.promotion_gate:type_name -> berth.admin.v1.PromotionGate
+	0,  // 6: berth.admin.v1.ListPromotionGatesResponse.promotion_gates:type_name -> berth.admin.v1.PromotionGate
+	0,  // 7: berth.admin.v1.UpdatePromotionGateRequest.promotion_gate:type_name -> berth.admin.v1.PromotionGate
+	11, // 8: berth.admin.v1.UpdatePromotionGateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_promotion_gate_proto_init() }
@@ -682,7 +698,7 @@ func file_berth_admin_v1_promotion_gate_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_promotion_gate_proto_rawDesc), len(file_berth_admin_v1_promotion_gate_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
