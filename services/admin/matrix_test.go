@@ -155,7 +155,7 @@ var matrixRows = map[string]struct {
 	"UpdateRetentionPolicy": {&pb.UpdateRetentionPolicyRequest{RetentionPolicy: &pb.RetentionPolicy{Name: "tenants/t-there/retentionPolicies/rp-{s}", DisplayName: "Idle"}}, false},
 	"DeleteRetentionPolicy": {&pb.DeleteRetentionPolicyRequest{Name: "tenants/t-there/retentionPolicies/rp-{s}"}, false},
 	"SimulateRetention":     {&pb.SimulateRetentionRequest{Name: "tenants/t-{s}", RetentionPolicy: matrixPolicy}, false},
-	"ExplainRetention":      {&pb.ExplainRetentionRequest{Name: "tenants/t-there/registries/r-{s}/repositories/team/app", Reference: "latest"}, false},
+	"ExplainRetention":      {&pb.ExplainRetentionRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Reference: "latest"}, false},
 	"RunRetentionPolicy":    {&pb.RunRetentionPolicyRequest{Name: "tenants/t-there/retentionPolicies/rp-{s}"}, false},
 
 	"CreateTagRule": {&pb.CreateTagRuleRequest{Parent: "tenants/t-there", TagRuleId: "tl-{s}", TagRule: &pb.TagRule{NoDelete: true, Disabled: true}}, true},

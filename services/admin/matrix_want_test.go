@@ -22,8 +22,8 @@ var (
 	ofSelf          = []string{"ChangePassword"}
 	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys", "GetTrust", "ListTrusts", "ListSessions", "DeleteSession")
 	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ListTagHistory", "ListDeletedManifests", "ResolveReference"}
-	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"}
-	ofRepository    = []string{"GetRepository", "ListTags", "ListTagHistory", "ListDeletedManifests", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"} // of main/team/…
+	ofRegistryAdmin = []string{"ExplainRetention", "UpdateRegistry", "ListNameClaims", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"}
+	ofRepository    = []string{"ExplainRetention", "GetRepository", "ListTags", "ListTagHistory", "ListDeletedManifests", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"} // of main/team/…
 	ofUndelete      = []string{"UndeleteManifest", "UndeleteTag", "UndeleteRepository"}
 	changing        = []string{"ResolveReference"} // though its name does not say so
 	takenBack       = []string{"GetTenant", "UndeleteTenant", "ListEvents", "GetRegistry", "UndeleteRegistry"}
@@ -31,7 +31,8 @@ var (
 
 // reads reports whether an auditor may call it.
 func reads(rpc string) bool {
-	return (strings.HasPrefix(rpc, "Get") || strings.HasPrefix(rpc, "List") || strings.HasPrefix(rpc, "Test")) && !slices.Contains(changing, rpc)
+	begins := func(with string) bool { return strings.HasPrefix(rpc, with) }
+	return slices.ContainsFunc([]string{"Get", "List", "Test", "Simulate", "Explain"}, begins) && !slices.Contains(changing, rpc)
 }
 
 // matrixWant is what an RPC about a resource in this state gives the principal.

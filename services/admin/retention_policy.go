@@ -70,7 +70,7 @@ func (s *Service) RunRetentionPolicy(ctx context.Context, req *pb.RunRetentionPo
 	if err != nil {
 		return nil, err
 	}
-	if p, err = s.store.RunRetentionPolicy(ctx, cause(ctx), t.ID, p.Slug); err != nil {
+	if p, err = s.store.RunRetentionPolicy(ctx, causedBy(ctx, "state", "", "running"), t.ID, p.Slug); err != nil {
 		return nil, err
 	}
 	return retentionPolicyMessage(t, p), nil
