@@ -14,6 +14,7 @@ import (
 // TestW139_APolicyRunsInAWholeDeployment: a policy that is made by the API is run by the
 // janitor of the deployment, on both databases.
 func TestW139_APolicyRunsInAWholeDeployment(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(*testing.T) *world{
 		"embedded":   func(t *testing.T) *world { t.Helper(); return startEmbedded(t, pullsSeed) },
 		"on servers": func(t *testing.T) *world { t.Helper(); return startOnServers(t, pullsSeed, "") },
