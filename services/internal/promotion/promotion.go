@@ -219,37 +219,46 @@ func (u run) promote(ctx context.Context) error {
 	return u.meta.PutManifest(ctx, last)
 }
 
-// copy puts one manifest provisionally, with its blobs.
+// copy puts one manifest provisionally, with its blobs. Where the target may lack
+// references, it lacks those that no source holds, and no others.
 func (u run) copy(ctx context.Context, d oci.Digest) error {
 	return u.read(ctx, d, func(m meta.Manifest, parsed *oci.Manifest) error {
 		put := u.put(m, parsed)
 		put.By = u.step("copy " + d.String())
-		put.Provisional = true
+		put.Provisional, put.AllowMissingReferences = true, false
 		err := u.meta.PutManifest(ctx, put)
 		var missing *meta.Missing
-		if !errors.As(err, &missing) || len(missing.Children) > 0 {
+		if !errors.As(err, &missing) || len(missing.Children) > 0 && !u.request.AllowMissingReferences {
 			return err
 		}
-		return u.adopt(ctx, put, missing.Blobs)
+		lacking := meta.Missing{Children: missing.Children}
+		if lacking.Blobs, err = u.adopt(ctx, put, missing.Blobs); err != nil {
+			return err
+		}
+		if err := lacking.Fault(); err != nil && !u.request.AllowMissingReferences {
+			return err
+		}
+		put.AllowMissingReferences = lacking.Fault() != nil
+		return u.meta.PutManifest(ctx, put)
 	})
 }
 
-// adopt links the blobs that the target does not hold, and puts the manifest.
-func (u run) adopt(ctx context.Context, put meta.ManifestPut, blobs []oci.Digest) error {
+// adopt links the blobs that the target does not hold, and returns those that no source
+// holds.
+func (u run) adopt(ctx context.Context, put meta.ManifestPut, blobs []oci.Digest) ([]oci.Digest, error) {
+	var lacking []oci.Digest
 	for some := range slices.Chunk(blobs, meta.MaxAdopted) {
 		if err := u.from.CheckCached(ctx, put.Repo.Tenant, some); err != nil {
-			return err
+			return nil, err
 		}
 		by := u.step("adopt " + put.Manifest.Digest.String() + some[0].String())
 		missing, err := u.meta.AdoptBlobs(ctx, by, u.from.Repos, put.Repo, some)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := (&meta.Missing{Blobs: missing}).Fault(); err != nil {
-			return err
-		}
+		lacking = append(lacking, missing...)
 	}
-	return u.meta.PutManifest(ctx, put)
+	return lacking, nil
 }
 
 // companionTags moves the tags that companions are found by. What they accompany has no tag

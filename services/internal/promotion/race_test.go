@@ -68,6 +68,8 @@ type raced struct {
 	dev, prod meta.Repo
 	images    []racedImage
 
+	allowMissing bool // pushes may lack references
+
 	moment  atomic.Int64  // grows
 	turns   chan struct{} // for those who disturb: one for some puts
 	mu      sync.Mutex
@@ -191,7 +193,7 @@ func (r *raced) push(img racedImage) {
 		}
 		parsed, err := oci.ParseManifest(m.MediaType, m.Bytes)
 		r.must(err)
-		put := meta.ManifestPut{Repo: r.dev, Manifest: meta.Manifest{Digest: m.Digest, MediaType: m.MediaType, Payload: m.Bytes}, Parsed: parsed, By: cause()}
+		put := meta.ManifestPut{Repo: r.dev, Manifest: meta.Manifest{Digest: m.Digest, MediaType: m.MediaType, Payload: m.Bytes}, Parsed: parsed, By: cause(), AllowMissingReferences: r.allowMissing}
 		if m.Digest == img.sig.Digest {
 			put.Tags = []string{"sha256-" + img.index.Digest.Hex() + ".sig"}
 		}
