@@ -112,10 +112,13 @@ func MirrorHost(slug string) Principal { return Principal{Name: "mirrorHosts/" +
 // Anonymous says that no credential was given.
 func (p Principal) Anonymous() bool { return p.Name == "" }
 
+// AnonymousActor is Actor of all callers without a credential.
+const AnonymousActor = "anonymous"
+
 // Actor is the principal's name for the audit log.
 func (p Principal) Actor() string {
 	if p.Anonymous() {
-		return "anonymous"
+		return AnonymousActor
 	}
 	return p.Name
 }

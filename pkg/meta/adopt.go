@@ -34,7 +34,8 @@ type Adopter interface {
 	// FindHeld returns those of the blobs that one of the repositories holds, without
 	// suspect ones, in order: what AdoptBlobs would link. All are of one tenant.
 	FindHeld(ctx context.Context, from []Repo, blobs []oci.Digest) ([]oci.Digest, error)
-	// FindPush finds when, and by whom, a manifest came into a repository.
+	// FindPush finds when, and by whom, a manifest came into a repository, where it is not
+	// provisional.
 	FindPush(ctx context.Context, r Repo, d oci.Digest) (Push, error)
 	// FindAdoptable finds a manifest in the first of the repositories that holds it;
 	// fault.ManifestUnknown if it is in none of them.
@@ -45,7 +46,7 @@ type Adopter interface {
 type Push struct {
 	At    time.Time
 	Now   time.Time // by the same clock
-	Actor string    // as in the audit log; empty for cached content, and where it is not known
+	Actor string    // who pushed it, also to where it was copied from, as in the audit log; empty for cached content, and where it is not known
 }
 
 // AdoptionOp is the operation ID of adopting one blob: the same for a repeated

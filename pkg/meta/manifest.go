@@ -45,6 +45,9 @@ type ManifestPut struct {
 	// Replaces, if not nil, is what every tag of the put has to point to until then; empty:
 	// no tag may exist. Otherwise it is refused with fault.EtagMismatch.
 	Replaces *oci.Digest
+	// PushedBy is, of a copy, who pushed the manifest to where it is from, which FindPush then
+	// says of the copy; empty: it is not known. nil: By.Actor pushes it.
+	PushedBy *string
 	// Gates, if not nil, are the promotion gates that were asked about a promotion; without
 	// changes since. See CheckGates.
 	Gates *GateVersions
@@ -52,6 +55,16 @@ type ManifestPut struct {
 
 // TagVerb is Verb, or its default.
 func (p ManifestPut) TagVerb() TagVerb { return cmp.Or(p.Verb, TagPushed) }
+
+// Pusher is who is recorded as having pushed the manifest, if it is not there yet; nil: it is
+// not known.
+func (p *ManifestPut) Pusher() *string {
+	by := cmp.Or(p.PushedBy, &p.By.Actor)
+	if *by == "" {
+		return nil
+	}
+	return by
+}
 
 // CheckReplaced decides by Replaces about a tag that points to a manifest; empty: it does
 // not exist.

@@ -5,6 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/promotion"
@@ -243,6 +247,56 @@ func TestW164_GatesAreAsked(t *testing.T) {
 	} {
 		if got := fmt.Sprint(a.call(400, "POST", "/v1/tenants/acme/promotionGates?promotion_gate_id=wrong", body)); !strings.Contains(got, "field:"+field) {
 			t.Errorf("%s: %s", body, got)
+		}
+	}
+}
+
+// TestW164_AnotherCallerIsAnotherOne: no copy makes one caller two, and who is not known is no
+// other caller.
+func TestW164_AnotherCallerIsAnotherOne(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	for _, id := range []string{"stage", "prod"} {
+		a.call(200, "POST", "/v1/tenants/acme/registries?registry_id="+id, "")
+	}
+	ci, releaser := a.account("acme", "ci", "WRITER"), a.account("acme", "releaser", "ADMIN")
+	a.call(200, "POST", "/v1/tenants/acme/promotionGates?promotion_gate_id=two", `{"registry": "prod", "another_caller": true}`)
+	image := ocitest.Index()
+	referrer := ocitest.Extra{Subject: &image.Descriptor}.Index()
+	promote := func(secret string, want int, from, to string, d oci.Digest) string {
+		t.Helper()
+		return fmt.Sprint(a.callAs(secret, want, "POST", "/v1/tenants/acme/registries/"+from+"/repositories/app:promote", fmt.Sprintf(`{"digest": %q, "to_registry": %q}`, d, to))["message"])
+	}
+	main := a.pushContent("acme", "main", "app", image)
+	a.pushContent("acme", "main", "app", referrer) // both by ci
+	promote(releaser, 200, "main", "stage", image.Digest)
+	for _, d := range []oci.Digest{image.Digest, referrer.Digest} {
+		if got := promote(ci, 400, "stage", "prod", d); !strings.Contains(got, "another caller than serviceAccounts/ci") {
+			t.Error(got)
+		}
+		promote(releaser, 200, "stage", "prod", d)
+	}
+
+	a.delete(main, referrer.Digest)
+	a.delete(main, image.Digest)
+	a.callAs(releaser, 200, "POST", "/v1/tenants/acme/registries/main/repositories/app:undeleteManifest", fmt.Sprintf(`{"digest": %q}`, image.Digest))
+	unknown := []oci.Digest{image.Digest}
+	anonymous := ocitest.Extra{Annotations: map[string]string{"by": "anonymous"}}.Index()
+	parsed, err := oci.ParseManifest("", anonymous.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.store.PutManifest(t.Context(), meta.ManifestPut{
+		Repo: main, Manifest: meta.Manifest{Digest: anonymous.Digest, MediaType: anonymous.MediaType, Payload: anonymous.Bytes}, Parsed: parsed,
+		By: meta.Cause{Op: uuid.New(), Actor: access.AnonymousActor},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range append(unknown, anonymous.Digest) {
+		for _, secret := range []string{ci, releaser} {
+			if got := promote(secret, 400, "main", "prod", d); !strings.Contains(got, "it is not known who pushed the image") {
+				t.Error(got)
+			}
 		}
 	}
 }

@@ -154,6 +154,7 @@ func (a *adoption) adoptChild(ctx context.Context, p meta.ManifestPut, d oci.Dig
 	return a.put(ctx, meta.ManifestPut{
 		Repo: p.Repo, Manifest: m, Parsed: parsed, By: a.cause(),
 		AllowMissingReferences: p.AllowMissingReferences, Provisional: true,
+		PushedBy: new(string), // the caller only names it
 	}, depth-1)
 }
 

@@ -92,16 +92,13 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifestRequest) (PutM
 	return stored, nil
 }
 
-// anonymous is the actor of callers who are not logged in.
-var anonymous = access.Principal{}.Actor()
-
 // store puts a manifest, with references adopted from the registry's chain.
 func (s *Service) store(ctx context.Context, req PutManifestRequest, p meta.ManifestPut) error {
 	if req.AdoptFor == "" {
 		return s.meta.PutManifest(ctx, p)
 	}
 	a := adoption{
-		Service: s, registry: req.AdoptFor, by: p.By, anonymous: p.By.Actor == anonymous, caller: req.Caller,
+		Service: s, registry: req.AdoptFor, by: p.By, anonymous: p.By.Actor == access.AnonymousActor, caller: req.Caller,
 		seen: map[oci.Digest]bool{},
 	}
 	return a.put(ctx, p, maxDepth)

@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -170,6 +171,40 @@ func testPromotion(t *testing.T, open Open) {
 		}
 		_, err = a.Store.FindPush(t.Context(), a.dev, first.Manifest.Digest)
 		a.refused(err, fault.NotFound, fault.ManifestUnknown)
+	})
+	t.Run("W162 a copy is still of who pushed it, and of no one else", func(t *testing.T) {
+		p := newPromotion(t, open)
+		pushedBy := func(m meta.ManifestPut, want string) {
+			t.Helper()
+			got, err := p.Store.FindPush(t.Context(), p.r, m.Manifest.Digest)
+			p.must(err)
+			if got.Actor != want {
+				t.Errorf("pushed by %q, want %q", got.Actor, want)
+			}
+		}
+		_, err := p.Store.FindPush(t.Context(), p.r, p.image.Manifest.Digest)
+		p.refused(err, fault.NotFound, fault.ManifestUnknown) // it is provisional
+		by, unknown := "users/alice", ""
+		for _, provisional := range []bool{true, false} {
+			copied, foreign := p.another(fmt.Sprint("copied ", provisional)), p.another(fmt.Sprint("foreign ", provisional))
+			copied.PushedBy, foreign.PushedBy = &by, &unknown
+			copied.Provisional, foreign.Provisional = provisional, provisional
+			for _, m := range []meta.ManifestPut{copied, foreign} {
+				p.must(p.tryPut(p.r, m))
+				m.Provisional, m.PushedBy = false, nil
+				p.must(p.tryPut(p.r, m))
+			}
+			pushedBy(copied, "users/alice")
+			pushedBy(foreign, "")
+			p.must(p.tryDelete(p.r, copied.Manifest.Digest))
+			p.must(p.undelete(p.r, copied.Manifest.Digest))
+			pushedBy(copied, "")
+			p.must(p.tryDelete(p.r, copied.Manifest.Digest))
+			copied.Provisional, copied.PushedBy = false, nil
+			p.must(p.tryPut(p.r, copied))
+			pushedBy(copied, cause().Actor)
+		}
+		p.consistent()
 	})
 	t.Run("W152 only content that a repository holds is found for it", func(t *testing.T) {
 		a := newAdopter(t, open)

@@ -250,9 +250,9 @@ func (p *putting) lock() (bool, error) {
 		p.lockTags(&made)
 	}
 	if p.Provisional {
-		p.lockManifests(insertProvisional, p.By.Actor, p.grace)
+		p.lockManifests(insertProvisional, p.Pusher(), p.grace)
 	} else {
-		p.lockManifests(insertManifest, p.By.Actor)
+		p.lockManifests(insertManifest, p.Pusher())
 	}
 	err := p.flush()
 	if err == nil && p.Undelete && p.repo.isHosted() {

@@ -295,7 +295,7 @@ func (p *put) manifest(expireAt any) (bool, error) {
 	}
 	m := p.Manifest
 	n, err := p.exec(insertManifest, p.Repo.Tenant, p.repo, p.own, m.MediaType, len(m.Payload),
-		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload, expireAt, meta.CountReferences(p.Parsed), p.By.Actor)
+		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload, expireAt, meta.CountReferences(p.Parsed), p.Pusher())
 	return n > 0, err
 }
 

@@ -8,10 +8,13 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
+// What is hosted and expires was not pushed. What is cached always expires.
 const findPush = `
 SELECT m.created_at, berth_now(), coalesce(m.pushed_by, '')
   FROM repositories r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.digest = $4
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'`
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
+   AND (m.expire_at IS NULL OR g.upstream_id IS NOT NULL)`
 
 // FindPush is meta.Adopter's.
 func (s *Records) FindPush(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Push, error) {

@@ -110,6 +110,7 @@ func (s undelete) putAgain(ctx context.Context, u meta.ManifestUndelete, m trash
 	}
 	return s.put(ctx, meta.ManifestPut{
 		Repo: u.Repo, Tags: u.Tags, By: u.By, Parsed: parsed, Undelete: true, Seen: u.Seen, Provisional: provisional, Verb: meta.TagUndeleted, Follows: s.follows,
+		PushedBy:               new(string), // the trash does not know
 		Manifest:               meta.Manifest{Digest: u.Digest, MediaType: m.mediaType, Payload: m.payload},
 		AllowMissingReferences: true, // the trash has what it held
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -133,27 +134,33 @@ func (p *planning) labels(ctx context.Context, config oci.Descriptor) (map[strin
 
 // askPush asks about how the image came into the source.
 func (p *planning) askPush(ctx context.Context, g meta.PromotionGate, lacks func(string, ...any)) error {
-	for _, r := range p.from.Repos {
-		push, err := p.meta.FindPush(ctx, r, p.request.Digest)
-		if fault.Is(err, fault.ManifestUnknown) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if left := g.MinAge - push.Now.Sub(push.At); left > 0 {
-			lacks("the image has to be in the source for %s, until %s", g.MinAge, push.At.Add(g.MinAge).UTC().Format(time.RFC3339))
-		}
-		switch {
-		case !g.AnotherCaller || p.from.Cached(r):
-		case push.Actor == "":
-			lacks("it is not known who pushed the image, before this was recorded; delete and push it")
-		case push.Actor == p.request.By.Actor:
-			lacks("another caller than %s, who brought the image into the source, has to promote it", push.Actor)
-		}
-		return nil
+	push, cached, err := p.findPush(ctx, p.request.Digest)
+	if err != nil {
+		return err
 	}
-	return fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s was deleted meanwhile", p.request.Digest)
+	if left := g.MinAge - push.Now.Sub(push.At); left > 0 {
+		lacks("the image has to be in the source for %s, until %s", g.MinAge, push.At.Add(g.MinAge).UTC().Format(time.RFC3339))
+	}
+	switch {
+	case !g.AnotherCaller || cached:
+	case push.Actor == "" || push.Actor == access.AnonymousActor:
+		lacks("it is not known who pushed the image: this was before it was recorded, or anonymous, or the image is from a cache or the trash; delete and push it")
+	case push.Actor == p.request.By.Actor:
+		lacks("another caller than %s, who pushed the image, has to promote it", push.Actor)
+	}
+	return nil
+}
+
+// findPush finds how a manifest came into the first source that has it, and whether that is a
+// cache.
+func (p *planning) findPush(ctx context.Context, d oci.Digest) (meta.Push, bool, error) {
+	for _, r := range p.from.Repos {
+		push, err := p.meta.FindPush(ctx, r, d)
+		if !fault.Is(err, fault.ManifestUnknown) {
+			return push, p.from.Cached(r), err
+		}
+	}
+	return meta.Push{}, false, fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s was deleted meanwhile", d)
 }
 
 // verify finds a signature by one of the keys in the sources, and returns the manifests that

@@ -226,7 +226,12 @@ func (u run) copy(ctx context.Context, d oci.Digest) error {
 		put := u.put(m, parsed)
 		put.By = u.step("copy " + d.String())
 		put.Provisional, put.AllowMissingReferences = true, false
-		err := u.meta.PutManifest(ctx, put)
+		push, _, err := u.findPush(ctx, d)
+		if err != nil && !fault.Is(err, fault.ManifestUnknown) {
+			return err
+		}
+		put.PushedBy = &push.Actor
+		err = u.meta.PutManifest(ctx, put)
 		var missing *meta.Missing
 		if !errors.As(err, &missing) || len(missing.Children) > 0 && !u.request.AllowMissingReferences {
 			return err
@@ -297,6 +302,7 @@ func (p *planning) put(m meta.Manifest, parsed *oci.Manifest) meta.ManifestPut {
 	return meta.ManifestPut{
 		Repo: p.request.To, Manifest: m, Parsed: parsed, By: by, Verb: meta.TagPromoted,
 		AllowMissingReferences: p.request.AllowMissingReferences,
+		PushedBy:               new(string), // copy says who, of what is not there yet
 	}
 }
 

@@ -54,8 +54,9 @@ type PromotionGate struct {
 	Annotations map[string]string `protobuf:"bytes,8,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How long the image must have been in the source, at most 87600h.
 	MinAge *durationpb.Duration `protobuf:"bytes,9,opt,name=min_age,json=minAge,proto3" json:"min_age,omitempty"`
-	// The caller must not be the one who pushed or promoted it to the source. Where the source is
-	// a cache, no caller is.
+	// The caller must not be the one who pushed it, to the source or to where it was promoted from.
+	// One that was pushed without a login, or that left the trash, is refused. Where the source is a
+	// cache, every caller may promote it.
 	AnotherCaller bool `protobuf:"varint,10,opt,name=another_caller,json=anotherCaller,proto3" json:"another_caller,omitempty"`
 	// A disabled gate does not count.
 	Disabled bool `protobuf:"varint,11,opt,name=disabled,proto3" json:"disabled,omitempty"`
