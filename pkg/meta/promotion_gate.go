@@ -56,8 +56,13 @@ type PromotionGates interface {
 
 // GateVersion is a gate in the version that was asked.
 type GateVersion struct {
-	Slug    string
-	Version int64
+	Slug      string
+	CreatedAt time.Time // one that is made under the slug of a deleted one begins with the same version
+	Version   int64
+}
+
+func (v GateVersion) equal(w GateVersion) bool {
+	return v.Slug == w.Slug && v.Version == w.Version && v.CreatedAt.Equal(w.CreatedAt)
 }
 
 // GateVersions are all gates of a tenant that are not disabled, by slug.
@@ -66,7 +71,7 @@ type GateVersions []GateVersion
 // CheckGates decides whether the gates of the tenant are still those that were asked before:
 // else fault.EtagMismatch.
 func (p *ManifestPut) CheckGates(now GateVersions) error {
-	if p.Gates == nil || slices.Equal(*p.Gates, now) {
+	if p.Gates == nil || slices.EqualFunc(*p.Gates, now, GateVersion.equal) {
 		return nil
 	}
 	return fault.New(fault.Conflict, fault.EtagMismatch, "promotion gates were changed meanwhile; try again")

@@ -300,3 +300,63 @@ func TestW164_AnotherCallerIsAnotherOne(t *testing.T) {
 		}
 	}
 }
+
+// signedLayers is an artifact with one layer for each signature, as cosign makes them: the
+// layer is the same for all keys, and the signature its annotation.
+func signedLayers(signatures ...string) ocitest.Content {
+	payload, config := ocitest.Layer([]byte("payload")), ocitest.Empty()
+	var layers []string
+	for _, s := range signatures {
+		layers = append(layers, fmt.Sprintf(`{"mediaType": %q, "digest": %q, "size": %d, "annotations": {"dev.cosignproject.cosign/signature": %q}}`,
+			payload.MediaType, payload.Digest, payload.Size, s))
+	}
+	const mediaType = "application/vnd.oci.image.manifest.v1+json"
+	body := []byte(fmt.Sprintf(`{"schemaVersion": 2, "mediaType": %q, "config": {"mediaType": %q, "digest": %q, "size": %d}, "layers": [%s]}`,
+		mediaType, config.MediaType, config.Digest, config.Size, strings.Join(layers, ", ")))
+	return ocitest.Content{Descriptor: oci.Descriptor{MediaType: mediaType, Digest: oci.DigestOf(oci.SHA256, body), Size: int64(len(body))}, Bytes: body}
+}
+
+// putsTag puts a manifest under a tag, and its references may miss.
+func (a *api) putsTag(r meta.Repo, m ocitest.Content, tag string) {
+	a.t.Helper()
+	parsed, err := oci.ParseManifest("", m.Bytes)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	put := meta.ManifestPut{
+		Repo: r, Manifest: meta.Manifest{Digest: m.Digest, MediaType: m.MediaType, Payload: m.Bytes}, Parsed: parsed, Tags: []string{tag},
+		By: meta.Cause{Op: uuid.New(), Actor: "serviceAccounts/ci"}, AllowMissingReferences: true,
+	}
+	if err := a.store.PutManifest(a.t.Context(), put); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// TestW157_ASignatureIsNotReplacedByAnother of the same payload.
+func TestW157_ASignatureIsNotReplacedByAnother(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.call(200, "POST", "/v1/tenants/acme/registries?registry_id=prod", `{"missing_references": "ALLOW"}`)
+	image := ocitest.Index()
+	main, prod := a.pushContent("acme", "main", "app", image), a.pushContent("acme", "prod", "app", image)
+	tag := "sha256-" + image.Digest.Hex() + ".sig"
+	promote := func(want int) map[string]any {
+		t.Helper()
+		return a.call(want, "POST", "/v1/tenants/acme/registries/main/repositories/app:promote", fmt.Sprintf(`{"digest": %q, "to_registry": "prod", "to_tag": "v1"}`, image.Digest))
+	}
+	at := func(want ocitest.Content) {
+		t.Helper()
+		if m, err := a.store.FindManifest(t.Context(), prod, oci.Reference{Tag: tag}); err != nil || m.Digest != want.Digest {
+			t.Errorf("the tag leads to %s (%v), want %s", m.Digest, err, want.Digest)
+		}
+	}
+	a.putsTag(main, signedLayers("X"), tag)
+	a.putsTag(prod, signedLayers("Y"), tag)
+	if got := promote(400); reason(t, got) != "NOT_PROMOTABLE" {
+		t.Errorf("%v", got)
+	}
+	at(signedLayers("Y"))
+	a.putsTag(main, signedLayers("X", "Y"), tag)
+	promote(200)
+	at(signedLayers("X", "Y"))
+}

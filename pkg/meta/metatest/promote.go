@@ -132,10 +132,20 @@ func testPromotion(t *testing.T, open Open) {
 		p.addPromotionGate(disabled)
 		p.refused(put(), fault.Conflict, fault.EtagMismatch)
 		p.untagged("v1")
-		p.must(put(meta.GateVersion{Slug: "aged", Version: g.Version}))
+		asked := func(g meta.PromotionGate) meta.GateVersion {
+			return meta.GateVersion{Slug: g.Slug, CreatedAt: g.CreatedAt, Version: g.Version}
+		}
+		p.must(put(asked(g)))
 		g, err := p.Store.UpdatePromotionGate(t.Context(), cause(), g)
 		p.must(err)
-		p.refused(put(meta.GateVersion{Slug: "aged", Version: g.Version - 1}), fault.Conflict, fault.EtagMismatch)
+		before := asked(g)
+		before.Version--
+		p.refused(put(before), fault.Conflict, fault.EtagMismatch)
+		p.must(p.Store.DeletePromotionGate(t.Context(), cause(), p.tenant, "aged", 0))
+		p.Advance(time.Second)
+		again := p.addPromotionGate(p.gate("aged"))
+		p.refused(put(before), fault.Conflict, fault.EtagMismatch)
+		p.must(put(asked(again)))
 		p.must(p.Store.DeletePromotionGate(t.Context(), cause(), p.tenant, "aged", 0))
 		p.must(put())
 		other, registry := p.addTenant("other", 0)

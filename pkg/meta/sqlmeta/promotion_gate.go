@@ -147,7 +147,7 @@ func noPromotionGate(slug string) error {
 }
 
 // ActivePromotionGates finds the gates of a tenant, in the transaction of a tag.
-const ActivePromotionGates = `SELECT slug, version FROM promotion_gates WHERE tenant_id = $1 AND NOT disabled ORDER BY slug`
+const ActivePromotionGates = `SELECT slug, created_at, version FROM promotion_gates WHERE tenant_id = $1 AND NOT disabled ORDER BY slug`
 
 // As those of tag rules.
 const (
@@ -159,7 +159,7 @@ const (
 func ReadGateVersions(to *meta.GateVersions) func(Scan) error {
 	return func(scan Scan) error {
 		var g meta.GateVersion
-		err := scan(&g.Slug, &g.Version)
+		err := scan(&g.Slug, timeScanner{&g.CreatedAt}, &g.Version)
 		*to = append(*to, g)
 		return err
 	}

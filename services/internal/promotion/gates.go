@@ -30,7 +30,7 @@ func (p *planning) askGates(ctx context.Context) error {
 			if g.Disabled {
 				continue
 			}
-			asked = append(asked, meta.GateVersion{Slug: g.Slug, Version: g.Version})
+			asked = append(asked, meta.GateVersion{Slug: g.Slug, CreatedAt: g.CreatedAt, Version: g.Version})
 			if g.Selects(p.request.ToRegistry, p.request.To.Name, p.request.Tag) {
 				if err := p.askGate(ctx, g); err != nil {
 					return err
@@ -135,6 +135,10 @@ func (p *planning) labels(ctx context.Context, config oci.Descriptor) (map[strin
 // askPush asks about how the image came into the source.
 func (p *planning) askPush(ctx context.Context, g meta.PromotionGate, lacks func(string, ...any)) error {
 	push, cached, err := p.findPush(ctx, p.request.Digest)
+	if fault.Is(err, fault.ManifestUnknown) {
+		lacks("the source has the image only below another one; push it there")
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package promotion
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -246,22 +247,27 @@ func (p *planning) move(ctx context.Context, tag string, to oci.Digest) error {
 	return nil
 }
 
-// includes reports whether a has all layers and children of b.
+// includes reports whether a has all layers and children of b, with the same annotations:
+// the signatures of cosign are annotations of equal layers.
 func includes(a, b *oci.Manifest) bool {
-	parts := func(m *oci.Manifest) map[oci.Digest]bool {
-		all := map[oci.Digest]bool{}
+	parts := func(m *oci.Manifest) map[string]bool {
+		all := map[string]bool{}
 		refs := slices.Concat(m.Blobs, m.Children)
 		if m.Config != nil {
 			refs = refs[1:] // the config lists the layers
 		}
 		for _, d := range refs {
-			all[d.Digest] = true
+			part := d.Digest.String()
+			for _, key := range slices.Sorted(maps.Keys(d.Annotations)) {
+				part += fmt.Sprintf(" %q=%q", key, d.Annotations[key])
+			}
+			all[part] = true
 		}
 		return all
 	}
 	has := parts(a)
-	for d := range parts(b) {
-		if !has[d] {
+	for part := range parts(b) {
+		if !has[part] {
 			return false
 		}
 	}

@@ -150,7 +150,7 @@ func (s *Service) attempt(ctx context.Context, from source.Sources, r Request, r
 }
 
 // check asks what decides about the tag before anything is copied: its transaction asks
-// again.
+// again. Companion tags have no rules.
 func (s *Service) check(ctx context.Context, p planning) error {
 	put := p.put(p.root, p.parsed)
 	put.AllowMissingReferences, put.Tags, put.By.ValidateOnly = true, p.request.tags(), true
@@ -276,7 +276,7 @@ func (u run) companionTags(ctx context.Context) error {
 	if u.request.copies() {
 		untagged := u.put(u.root, u.parsed)
 		untagged.By = u.step("untagged")
-		untagged.Requires = slices.Clone(u.manifests)
+		untagged.Requires, untagged.Gates = slices.Clone(u.manifests), &u.gates
 		if err := u.meta.PutManifest(ctx, untagged); err != nil {
 			return err
 		}
@@ -285,7 +285,7 @@ func (u run) companionTags(ctx context.Context) error {
 		err := u.read(ctx, tag.digest, func(m meta.Manifest, parsed *oci.Manifest) error {
 			put := u.put(m, parsed)
 			put.By = u.step("tag " + tag.name)
-			put.Tags, put.Replaces = []string{tag.name}, &tag.replaces
+			put.Tags, put.Replaces, put.Gates = []string{tag.name}, &tag.replaces, &u.gates
 			return u.meta.PutManifest(ctx, put)
 		})
 		if err != nil {
