@@ -85,7 +85,7 @@ type RetentionRuns interface {
 	// DeleteEvaluated deletes a tag as DeleteTag does, or a manifest as DeleteManifest does,
 	// and counts it in the run, all in one transaction. RunLost if the worker has the run no
 	// longer; EvaluatedOtherwise if a tag moved, the manifest has another tag or companion,
-	// was pushed again or was pulled, or what it accompanies is there; else the errors of these
+	// was deleted and pushed again, or was pulled, or what it accompanies is there; else the errors of these
 	// methods.
 	DeleteEvaluated(ctx context.Context, d RetentionDeletion) error
 }

@@ -12,7 +12,7 @@ type Basis struct {
 	Manifest   Manifest
 	Tags       []Tag        // that go
 	Companions []oci.Digest // of the manifest
-	Gone       []oci.Digest // what it accompanies, which goes before it
+	Gone       []oci.Digest // what it accompanies: it goes before it, or was not there
 
 	// Pulled are the manifests whose pulls count for it: itself, what is below it and what
 	// accompanies it, the nearest first, at most MaxPulled. None where pulls have no part in
@@ -66,7 +66,12 @@ func (b Bases) Of(d Deletion) Basis {
 			basis.Gone = append(basis.Gone, of)
 		}
 	}
-	if b.policy.AsksForPulls(d.Rule) {
+	if s := basis.Manifest.Subject; d.Tag == "" && s != "" {
+		if _, here := b.graph.at[s]; !here {
+			basis.Gone = append(basis.Gone, s)
+		}
+	}
+	if b.policy.AsksForPulls("") { // its tags may go by several rules
 		b.addPulled(&basis, at)
 	}
 	return basis

@@ -72,6 +72,9 @@ func (s Selector) check() (string, error) {
 		}
 	}
 	for i, class := range s.Classes {
+		if slices.Contains(s.Classes[:i], class) {
+			return fmt.Sprintf("classes[%d]", i), problem("%s is there twice", class)
+		}
 		if !slices.Contains(tagrule.Classes, class) {
 			return fmt.Sprintf("classes[%d]", i), problem("%s is not a class; it is one of RELEASE, PRERELEASE, SNAPSHOT, FLOATING", class)
 		}

@@ -238,6 +238,67 @@ func TestW107_DeletionsAreWhatGoesParentsFirst(t *testing.T) {
 	})
 }
 
+// TestW107_WhatBelongsTogetherGoesTogether: a run may end between two groups, and nothing
+// is left then that only what went leads to.
+func TestW107_WhatBelongsTogetherGoesTogether(t *testing.T) {
+	dice.Check(t, func(t *dice.T) {
+		e := anyEvaluation(t)
+		manifests := map[oci.Digest]retention.Manifest{}
+		for _, m := range e.Content.Manifests {
+			manifests[m.Digest] = m
+		}
+		leads := func(to retention.Deletion) func(m retention.Manifest) bool {
+			return func(m retention.Manifest) bool {
+				return slices.Contains(m.Children, to.Digest) || manifests[to.Digest].Subject == m.Digest ||
+					slices.ContainsFunc(to.Tags, func(tag string) bool { return tagrule.SubjectOf(tag) == m.Digest })
+			}
+		}
+		var group []retention.Manifest
+		left := 0
+		for _, d := range e.Deletions {
+			if left == 0 {
+				if group, left = nil, d.Group; d.Group == 0 {
+					t.Errorf("%s begins no group", d.Digest)
+				}
+			} else if d.Group != 0 || !slices.ContainsFunc(group, leads(d)) {
+				t.Errorf("%s does not belong to %v", d.Digest, group)
+			}
+			group, left = append(group, manifests[d.Digest]), left-1
+		}
+		if left != 0 {
+			t.Errorf("%d of the last group are missing", left)
+		}
+	})
+}
+
+// TestW124_WhatADeletionRestsOn is also that a subject is not there, and pulls, whichever of
+// several rules asks for them.
+func TestW124_WhatADeletionRestsOn(t *testing.T) {
+	referrer := retention.Manifest{Digest: digest(1), Subject: digest(2)}
+	tagged := retention.Manifest{Digest: digest(3), PulledAt: now.Add(-90 * day)}
+	p := retention.Policy{Rules: []retention.Rule{
+		{Name: "temporary", Action: retention.Delete, Selector: retention.Selector{Tags: []string{"tmp"}}},
+		{Name: "unused", Action: retention.Delete, Conditions: retention.Conditions{NotPulledFor: 30 * day}},
+		{Name: "untagged", Action: retention.Delete, Selector: retention.Selector{Untagged: true}},
+	}}
+	r := p.Evaluate(retention.Content{
+		Manifests: []retention.Manifest{referrer, tagged}, Tags: []retention.Tag{{Name: "tmp", Digest: tagged.Digest}, {Name: "v1", Digest: tagged.Digest}},
+	}, retention.Moment{Now: now, PullsSince: now.Add(-100 * day)})
+	if len(r.Deletions) != 2 {
+		t.Fatalf("%+v", r.Deletions)
+	}
+	bases := p.Bases(r)
+	for _, d := range r.Deletions {
+		b := bases.Of(d)
+		if d.Digest == referrer.Digest && !slices.Equal(b.Gone, []oci.Digest{referrer.Subject}) {
+			t.Errorf("the referrer rests on the absence of %v", b.Gone)
+		}
+		if d.Digest == tagged.Digest && !slices.Equal(b.Pulled, []oci.Digest{tagged.Digest}) {
+			t.Errorf("the image rests on the pulls of %v", b.Pulled)
+		}
+	}
+}
+
 // TestW108_NothingPulledWithinItsPeriodGoes plays policies whose first rules keep what was
 // pulled, whatever comes after them.
 func TestW108_NothingPulledWithinItsPeriodGoes(t *testing.T) {

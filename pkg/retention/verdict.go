@@ -50,4 +50,7 @@ type Deletion struct {
 	Tags   []string // that go with the manifest
 	Rule   string
 	Bytes  int64 // of it alone, after the deletions before
+	// Group, of the first of those that belong together, is how many they are: an index or
+	// image, what is below it, and what accompanies these. A run ends before or after them.
+	Group int
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/evaluate"
 )
@@ -113,7 +114,7 @@ func (r *Retainer) Step(ctx context.Context) (bool, error) {
 	case errors.Is(err, errPullsUnknown):
 		return true, r.release(ctx, w.step, "")
 	}
-	return true, errors.Join(fmt.Errorf("policy %s: %w", p.Slug, err), r.release(ctx, w.step, err.Error()))
+	return true, errors.Join(fmt.Errorf("policy %s: %w", p.Slug, err), r.release(ctx, w.step, fault.From(err).Message))
 }
 
 // release leaves a run to the next try, also where this process ends.

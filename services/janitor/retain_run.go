@@ -127,12 +127,19 @@ func (w *retaining) delete(ctx context.Context, r meta.Repo, e evaluate.Evaluati
 	began, before := time.Now(), w.done.Deletions
 	more := false
 	for _, d := range e.Deletions {
+		if d.Group > 0 && time.Since(began) > retainLatest {
+			more = true
+			break
+		}
+		if left := w.policy.MaxDeletions - w.done.Deletions; d.Group > 0 && (left <= 0 || int64(d.Group) > left && w.done.Deletions > 0) {
+			return false, errLimit
+		}
 		steps := evaluate.Surplus(d)
 		if more = more || len(steps) > 0; len(steps) == 0 {
 			steps = []retention.Deletion{d}
 		}
 		for _, step := range steps {
-			if w.done.Deletions >= w.policy.MaxDeletions {
+			if step.Tag != "" && w.done.Deletions >= w.policy.MaxDeletions {
 				return false, errLimit
 			}
 			if err := w.deleteOne(ctx, r, step, bases.Of(step)); err != nil {
@@ -141,10 +148,6 @@ func (w *retaining) delete(ctx context.Context, r meta.Repo, e evaluate.Evaluati
 			if err := w.beat(ctx); err != nil {
 				return false, err
 			}
-		}
-		if time.Since(began) > retainLatest {
-			more = true
-			break
 		}
 	}
 	return more && w.done.Deletions > before, nil

@@ -188,6 +188,39 @@ func TestW132_ARunEndsAtItsLimit(t *testing.T) {
 	}
 }
 
+// TestW132_ARunEndsBetweenImages: not between one and its signature, unless the limit is
+// lower than that.
+func TestW132_ARunEndsBetweenImages(t *testing.T) {
+	w := newWorld(t)
+	for i := range 3 {
+		image := w.tag("app", fmt.Sprint("v", i))
+		w.tag("app", "sha256-"+image.Hex()+".sig")
+	}
+	w.policy("old", []retention.Rule{{Name: "all", Action: retention.Delete}}, func(p *meta.RetentionPolicy) { p.MaxDeletions = 3 })
+	r := w.retainer()
+	for _, left := range []int{4, 2, 0} {
+		if run := w.retain(r, "old"); len(strings.Fields(w.tags("app"))) != left || run.Deletions != 2 || run.Limited != (left > 0) {
+			t.Errorf("left are %s, want %d: %+v", w.tags("app"), left, run)
+		}
+		w.now = w.now.Add(24 * time.Hour)
+	}
+}
+
+// TestW121_NothingGoesFromAReadOnlyRegistry: a registry that is read-only keeps all it has.
+func TestW121_NothingGoesFromAReadOnlyRegistry(t *testing.T) {
+	w := newWorld(t)
+	w.tag("app", "v1")
+	w.policy("old", []retention.Rule{{Name: "all", Action: retention.Delete}})
+	found, err := w.Meta.ListRegistries(t.Context(), w.repo.Tenant, meta.Page{Size: 1})
+	w.must(err)
+	found[0].Settings.ReadOnly = true
+	_, err = w.Meta.UpdateRegistry(t.Context(), fronttest.By(), found[0])
+	w.must(err)
+	if run := w.retain(w.retainer(), "old"); run.Deletions != 0 || run.Repositories != 0 || w.tags("app") != "v1" {
+		t.Errorf("left are %s: %+v", w.tags("app"), run)
+	}
+}
+
 // TestW133_AManifestWithVeryManyTags goes in transactions of few of them.
 func TestW133_AManifestWithVeryManyTags(t *testing.T) {
 	w := newWorld(t)

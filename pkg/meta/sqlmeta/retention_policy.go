@@ -45,9 +45,10 @@ UPDATE retention_runs SET due_at = CASE WHEN $3 THEN berth_now() + CAST($4 AS in
  WHERE tenant_id = $1 AND slug = $2`
 
 	// It waits for the deletions in flight. Those after it find no worker, and are refused; a
-	// worker that claims the run reads the policies.
+	// worker that claims the run reads the policies. It locks all runs, since one that had no worker
+	// in the statement's snapshot may be claimed while it waits.
 	endRetentionClaims = `
-UPDATE retention_runs SET worker = NULL, due_at = berth_now() WHERE tenant_id = $1 AND worker IS NOT NULL`
+UPDATE retention_runs SET due_at = CASE WHEN worker IS NULL THEN due_at ELSE berth_now() END, worker = NULL WHERE tenant_id = $1`
 
 	runRetentionNow = `
 UPDATE retention_runs SET due_at = berth_now() WHERE tenant_id = $1 AND slug = $2 AND (number = 0 OR ended_at IS NOT NULL)`

@@ -73,14 +73,14 @@ func (p Place) After(other Place) bool {
 }
 
 // Walk calls each for the repositories after a place that a policy decides about, in order,
-// until it returns false.
+// until it returns false. It passes over registries that are read-only.
 func (t *Tenant) Walk(ctx context.Context, p meta.RetentionPolicy, after Place, each func(meta.Repo, Place) (bool, error)) error {
 	registries, err := t.registries(ctx, p.Registry)
 	if err != nil {
 		return err
 	}
 	for _, g := range registries {
-		if g.Slug < after.Registry {
+		if g.Slug < after.Registry || g.Settings.ReadOnly {
 			continue
 		}
 		last := ""
