@@ -120,7 +120,11 @@ func (s retentionScanner) Scan(v any) error {
 func retentionInto(p *meta.RetentionPolicy) []any {
 	r := &p.Run
 	return []any{
-		&p.Tenant, &p.Slug, &p.Registry, &p.DisplayName, &p.Disabled, &p.Enforced, retentionScanner{p}, &p.Version, timeScanner{&p.CreatedAt}, timeScanner{&p.UpdatedAt},
+		&p.Tenant, &p.Slug, &p.Registry, &p.DisplayName, &p.Disabled, &p.Enforced,
+		retentionScanner{p},
+		&p.Version,
+		timeScanner{&p.CreatedAt},
+		timeScanner{&p.UpdatedAt},
 		&r.Number,
 		timeScanner{&r.DueAt},
 		timeScanner{&r.BeganAt},
