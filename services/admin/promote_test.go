@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,6 +192,17 @@ func TestW158_APromotionIsBounded(t *testing.T) {
 	}
 	a.pushContent("acme", "main", "app", ocitest.Extra{Subject: &image.Descriptor}.Index())
 	if got := a.call(400, "POST", path, body); reason(t, got) != "NOT_PROMOTABLE" {
+		t.Errorf("%v", got)
+	}
+
+	// And by what they name together.
+	const each = 10_000
+	large := a.pushContent("acme", "main", "large", image, "v1")
+	layers := slices.Repeat([]ocitest.Content{ocitest.Layer([]byte("layer"))}, each)
+	for i := range promotion.MaxReferences / each {
+		a.putsTag(large, ocitest.Extra{Subject: &image.Descriptor, ArtifactType: fmt.Sprint("application/x", i)}.Manifest(ocitest.Empty(), layers...), fmt.Sprint("x", i))
+	}
+	if got := a.call(400, "POST", strings.Replace(path, "app", "large", 1), body); reason(t, got) != "NOT_PROMOTABLE" || !strings.Contains(fmt.Sprint(got["message"]), "references") {
 		t.Errorf("%v", got)
 	}
 }

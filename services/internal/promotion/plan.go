@@ -26,12 +26,19 @@ type planning struct {
 	tags       []companionTag
 	kept       []oci.Digest      // what must be there besides: what companion tags of the target lead to that are not moved, and signatures
 	configs    []oci.Descriptor  // of the image, or of those in it
-	types      []string          // artifact types of the image's referrers
+	types      []string          // artifact types of the image's referrers that are promoted
 	gates      meta.GateVersions // that were asked
 	unmet      []string          // what they ask and the image does not have
 	missing    []oci.Digest
-	seen       map[oci.Digest]bool
-	running    bool // it is no longer only planned
+	seen       map[oci.Digest]bool // and whether it is among the manifests
+	references int                 // of all manifests
+	running    bool                // it is no longer only planned
+}
+
+// child is a manifest that an index names.
+type child struct {
+	digest   oci.Digest
+	required bool
 }
 
 // companionTag is a tag that is moved in the target.
@@ -49,22 +56,28 @@ func (p *planning) plan(ctx context.Context) error {
 
 // add plans a manifest with what is below it and accompanies it.
 func (p *planning) add(ctx context.Context, d oci.Digest, required, companion bool) error {
-	if p.seen[d] {
+	if _, seen := p.seen[d]; seen {
 		return nil
 	}
 	if len(p.seen) == MaxManifests {
 		return fault.New(fault.Conflict, fault.NotPromotable, "the image has more than %d manifests, with what accompanies it", MaxManifests)
 	}
-	p.seen[d] = true
-	var children []oci.Descriptor
+	p.seen[d] = false
+	var children []child // without what else the manifest says, which may be large
 	var blobs []oci.Digest
 	err := p.read(ctx, d, func(m meta.Manifest, parsed *oci.Manifest) error {
 		if d == p.request.Digest {
 			p.root, p.parsed = m, parsed
 		}
-		children, blobs = parsed.Children, p.needed(parsed.Blobs)
-		if parsed.Config != nil && !companion {
-			p.configs = append(p.configs, *parsed.Config)
+		if p.references += len(parsed.Children) + len(parsed.Blobs); p.references > MaxReferences {
+			return fault.New(fault.Conflict, fault.NotPromotable, "the image has more than %d references to layers and manifests, with what accompanies it", MaxReferences)
+		}
+		for _, d := range parsed.Children {
+			children = append(children, child{d.Digest, p.needs(d)})
+		}
+		blobs = p.needed(parsed.Blobs)
+		if c := parsed.Config; c != nil && !companion {
+			p.configs = append(p.configs, oci.Descriptor{MediaType: c.MediaType, Digest: c.Digest, Size: c.Size})
 		}
 		return nil
 	})
@@ -78,14 +91,14 @@ func (p *planning) add(ctx context.Context, d oci.Digest, required, companion bo
 		return err
 	}
 	for _, child := range children {
-		if err := p.add(ctx, child.Digest, p.needs(child), companion); err != nil {
+		if err := p.add(ctx, child.digest, child.required, companion); err != nil {
 			return err
 		}
 	}
 	if err := p.findBlobs(ctx, blobs); err != nil {
 		return err
 	}
-	p.manifests = append(p.manifests, d)
+	p.manifests, p.seen[d] = append(p.manifests, d), true
 	if companion {
 		p.companions++
 	}
@@ -177,11 +190,11 @@ func (p *planning) referrers(ctx context.Context, r meta.Repo, d oci.Digest) err
 			return err
 		}
 		for _, one := range page {
-			if d == p.request.Digest {
-				p.types = append(p.types, one.ArtifactType)
-			}
 			if err := p.add(ctx, one.Digest, false, true); err != nil {
 				return err
+			}
+			if d == p.request.Digest && p.seen[one.Digest] {
+				p.types = append(p.types, one.ArtifactType)
 			}
 		}
 		after = page[len(page)-1].Digest.String()

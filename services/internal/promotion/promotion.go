@@ -26,6 +26,8 @@ import (
 const (
 	// MaxManifests is how many manifests one promotion may have, companions included.
 	MaxManifests = 1000
+	// MaxReferences is how many layers and manifests these may name together.
+	MaxReferences = 100_000
 	// maxRounds bounds the attempts of one that content is deleted from meanwhile.
 	maxRounds = 3
 )

@@ -1,6 +1,8 @@
 package promotion_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -67,4 +69,41 @@ func TestW156_WhatMayBeMissingIsTaken(t *testing.T) {
 		}
 	}
 	r.must(r.store.CheckRows(ctx, func(f meta.Finding) { t.Errorf("%s: %s", f.Invariant, f.Detail) }))
+}
+
+// without is a store that no longer has one manifest, but still lists it.
+type without struct {
+	meta.Store
+	gone oci.Digest
+}
+
+func (w without) FindAdoptable(ctx context.Context, from []meta.Repo, d oci.Digest) (meta.Manifest, error) {
+	if d == w.gone {
+		return meta.Manifest{}, fault.New(fault.NotFound, fault.ManifestUnknown, "it is gone")
+	}
+	return w.Store.FindAdoptable(ctx, from, d)
+}
+
+// TestW164_AReferrerThatIsGoneMeetsNoGate, since it is not promoted.
+func TestW164_AReferrerThatIsGoneMeetsNoGate(t *testing.T) {
+	t.Parallel()
+	r, img := newPromoted(t)
+	const sbom = "application/spdx+json"
+	_, err := r.store.CreatePromotionGate(t.Context(), cause(), meta.PromotionGate{Tenant: r.prod.Tenant, Slug: "listed", ArtifactTypes: []string{sbom}})
+	r.must(err)
+	referrers, err := r.store.ListReferrers(t.Context(), r.dev, img.index.Digest, sbom, meta.Page{Size: 9})
+	if err != nil || len(referrers) != 1 {
+		t.Fatalf("%v, %v", referrers, err)
+	}
+	request := r.request(img)
+	request.By.ValidateOnly = true
+	for _, row := range []struct {
+		store promotion.Meta
+		unmet []string
+	}{{r.store, nil}, {without{r.store, referrers[0].Digest}, []string{"gate listed: the image needs a referrer of the artifact type " + sbom}}} {
+		result, err := promotion.New(row.store, nil).Promote(t.Context(), request)
+		if err != nil || !slices.Equal(result.Unmet, row.unmet) {
+			t.Errorf("%q, %v", result.Unmet, err)
+		}
+	}
 }
