@@ -36,6 +36,10 @@ func (s *Service) PromoteImage(ctx context.Context, req *pb.PromoteImageRequest)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.enterPromotion(ctx, to.repo.Tenant); err != nil {
+		return nil, err
+	}
+	defer s.promoting.Release(to.repo.Tenant, 1)
 	r := promotion.Request{
 		From: from.repo, Registry: from.registry.Slug, Chain: from.hasChain(), Caller: from.caller,
 		To: to.repo, ToRegistry: to.registry.Slug, Tag: req.GetToTag(), AllowMissingReferences: to.registry.Settings.AllowMissingReferences, By: cause(ctx),

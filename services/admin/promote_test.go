@@ -1,14 +1,19 @@
 package admin
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
@@ -371,4 +376,36 @@ func TestW157_ASignatureIsNotReplacedByAnother(t *testing.T) {
 	a.putsTag(main, signedLayers("X", "Y"), tag)
 	promote(200)
 	at(signedLayers("X", "Y"))
+}
+
+// TestW158_PromotionsOfATenantTakeTurns, and other tenants do not wait for them.
+func TestW158_PromotionsOfATenantTakeTurns(t *testing.T) {
+	a := newAPI(t)
+	repos := map[string]meta.Repo{}
+	for _, id := range []string{"acme", "other"} {
+		a.call(200, "POST", "/v1/tenants?tenant_id="+id, "")
+		repos[id] = a.pushContent(id, "main", "app", ocitest.Index(), "v1")
+	}
+	acme, gate := repos["acme"].Tenant, a.service.promoting
+	for gate.TryAcquire(acme, 1) { // as many as may be at work
+		t.Cleanup(func() { gate.Release(acme, 1) })
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	for range maxTestsWaiting {
+		waiting.Go(func() {
+			if err := a.service.enterPromotion(ctx, acme); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+	await.True(t, 30*time.Second, "all wait", func() bool { return gate.Stats().Waiting == maxTestsWaiting })
+	const path, body = "/v1/tenants/%s/registries/main/repositories/app:promote", `{"tag": "v1", "to_tag": "v2"}`
+	resp, text := a.send(operatorToken, "POST", fmt.Sprintf(path, "acme"), body)
+	if resp.StatusCode != 503 || !strings.Contains(string(text), "BUSY") {
+		t.Errorf("%d: %s", resp.StatusCode, text)
+	}
+	a.call(200, "POST", fmt.Sprintf(path, "other"), body)
+	cancel()
+	waiting.Wait()
 }

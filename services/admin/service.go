@@ -101,6 +101,7 @@ type Service struct {
 	begun      *limit.Local               // logins of devices
 	asked      *devicePace                // whether those have ended
 	tests      *fairgate.Gate[tenant.ID]  // of TestAccess
+	promoting  *fairgate.Gate[tenant.ID]  // of PromoteImage
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
 	limits               meta.Limits
@@ -154,6 +155,7 @@ func New(c Config) (*Service, error) {
 		promotions: c.Promotions,
 		backups:    c.Backups,
 		tests:      newTestGate(),
+		promoting:  newPromotionGate(),
 
 		undelete:   c.Lifetimes.Undelete,
 		quarantine: c.Lifetimes.Quarantine,

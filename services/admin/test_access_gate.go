@@ -26,13 +26,18 @@ func newTestGate() *fairgate.Gate[tenant.ID] {
 
 // enterTest waits for the tenant's turn, which it gives back to s.tests.
 func (s *Service) enterTest(ctx context.Context, t tenant.ID) error {
-	err := s.tests.AcquireWithin(ctx, t, 1, maxTestWait)
+	return enter(ctx, s.tests, t, ":testAccess, :simulateRetention and :explainRetention")
+}
+
+// enter waits for the tenant's turn at a gate of the named calls.
+func enter(ctx context.Context, gate *fairgate.Gate[tenant.ID], t tenant.ID, calls string) error {
+	err := gate.AcquireWithin(ctx, t, 1, maxTestWait)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
 	default:
-		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many calls of :testAccess, :simulateRetention and :explainRetention are at work in this tenant; retry later").WithRetryAfter(testRetry)
+		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many calls of %s are at work in this tenant; retry later", calls).WithRetryAfter(testRetry)
 	}
 }
