@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -270,11 +271,11 @@ func includes(a, b *oci.Manifest) bool {
 			refs = refs[1:] // the config lists the layers
 		}
 		for _, d := range refs {
-			part := d.Digest.String()
+			part := []string{d.Digest.String()}
 			for _, key := range slices.Sorted(maps.Keys(d.Annotations)) {
-				part += fmt.Sprintf(" %q=%q", key, d.Annotations[key])
+				part = append(part, fmt.Sprintf("%q=%q", key, d.Annotations[key]))
 			}
-			all[part] = true
+			all[strings.Join(part, " ")] = true
 		}
 		return all
 	}
