@@ -72,7 +72,7 @@ func EvaluatedOtherwise(what string) error {
 // and is continued by another one when that is not heard of.
 type RetentionRuns interface {
 	// ClaimRetention begins a run that is due, or continues one that no worker has, and
-	// returns its policy with it. It returns false if there is none.
+	// returns its policy with it. It returns false if no run is due.
 	ClaimRetention(ctx context.Context, worker uuid.UUID, hold time.Duration) (RetentionPolicy, bool, error)
 	// AdvanceRetention records how far the run is; of one that deletes, DeleteEvaluated counts
 	// what goes. It returns false if the worker has it no longer: it stops.

@@ -27,7 +27,7 @@ type simulation struct {
 
 	page *pb.SimulateRetentionResponse
 	last evaluate.Place  // that the page is through with
-	next *simulatedPlace // where the next page begins; nil: there is none
+	next *simulatedPlace // where the next page begins; nil: this was the last page
 }
 
 // simulatedPlace is where a page begins: after a decision about a repository, or after all

@@ -2,7 +2,6 @@ package metatest
 
 import (
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -84,21 +83,7 @@ func testRetentionPolicies(t *testing.T, open Open) {
 		for _, slug := range []string{"cc", "aa", "bb"} {
 			w.addRetention(w.retentionPolicy(slug))
 		}
-		for _, page := range []struct {
-			after string
-			size  int
-			want  []string
-		}{{"", 2, []string{"aa", "bb"}}, {"bb", 2, []string{"cc"}}, {"cc", 2, nil}, {"", 0, nil}} {
-			got, err := w.Store.ListRetentionPolicies(t.Context(), w.tenant, meta.Page{After: page.after, Size: page.size})
-			w.must(err)
-			var slugs []string
-			for _, p := range got {
-				slugs = append(slugs, p.Slug)
-			}
-			if !slices.Equal(slugs, page.want) {
-				t.Errorf("after %q: %v, want %v", page.after, slugs, page.want)
-			}
-		}
+		pagesBySlug(w, w.Store.ListRetentionPolicies, func(r meta.RetentionPolicy) string { return r.Slug })
 	})
 	t.Run("W120 change if no one else changed them", func(t *testing.T) {
 		w := newWorld(t, open)

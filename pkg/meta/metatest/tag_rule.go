@@ -2,7 +2,6 @@ package metatest
 
 import (
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -46,21 +45,7 @@ func testTagRules(t *testing.T, open Open) {
 		for _, slug := range []string{"cc", "aa", "bb"} {
 			w.addTagRule(w.tagRule(slug))
 		}
-		for _, page := range []struct {
-			after string
-			size  int
-			want  []string
-		}{{"", 2, []string{"aa", "bb"}}, {"bb", 2, []string{"cc"}}, {"cc", 2, nil}, {"", 0, nil}} {
-			got, err := w.Store.ListTagRules(t.Context(), w.tenant, meta.Page{After: page.after, Size: page.size})
-			w.must(err)
-			var slugs []string
-			for _, r := range got {
-				slugs = append(slugs, r.Slug)
-			}
-			if !slices.Equal(slugs, page.want) {
-				t.Errorf("after %q: %v, want %v", page.after, slugs, page.want)
-			}
-		}
+		pagesBySlug(w, w.Store.ListTagRules, func(r meta.TagRule) string { return r.Slug })
 	})
 	t.Run("W30 change if no one else changed them", func(t *testing.T) {
 		w := newWorld(t, open)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -304,4 +305,24 @@ func numbered(format string, n int) []string {
 		out[i] = fmt.Sprintf(format, i)
 	}
 	return out
+}
+
+// pagesBySlug expects the records aa, bb and cc of a tenant, page by page.
+func pagesBySlug[R any](w world, list func(context.Context, tenant.ID, meta.Page) ([]R, error), slug func(R) string) {
+	w.t.Helper()
+	for _, page := range []struct {
+		after string
+		size  int
+		want  []string
+	}{{"", 2, []string{"aa", "bb"}}, {"bb", 2, []string{"cc"}}, {"cc", 2, nil}, {"", 0, nil}} {
+		got, err := list(w.t.Context(), w.tenant, meta.Page{After: page.after, Size: page.size})
+		w.must(err)
+		var slugs []string
+		for _, r := range got {
+			slugs = append(slugs, slug(r))
+		}
+		if !slices.Equal(slugs, page.want) {
+			w.t.Errorf("after %q: %v, want %v", page.after, slugs, page.want)
+		}
+	}
 }

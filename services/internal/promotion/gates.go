@@ -168,7 +168,7 @@ func (p *planning) findPush(ctx context.Context, d oci.Digest) (meta.Push, bool,
 }
 
 // verify finds a signature by one of the keys in the sources, and returns the manifests that
-// hold it, which have to be in the target with the tag. The text says why there is none.
+// hold it, which have to be in the target with the tag. If it finds no evidence, the text says why.
 func (p *planning) verify(ctx context.Context, keys []string) ([]oci.Digest, string, error) {
 	why := ""
 	for _, r := range p.from.Repos {
