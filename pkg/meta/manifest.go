@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 )
 
 // Manifest is a stored manifest, byte for byte as it was pushed.
@@ -64,6 +65,15 @@ func (p *ManifestPut) Pusher() *string {
 		return nil
 	}
 	return by
+}
+
+// Staying are the manifests that a running deletion of referrers does not take any more once
+// the put has committed: itself, if it is a referrer, and what it requires.
+func (p *ManifestPut) Staying() []oci.Digest {
+	if p.Parsed.Subject == nil && !slices.ContainsFunc(p.Tags, tagrule.IsCompanion) {
+		return p.Requires
+	}
+	return append(slices.Clone(p.Requires), p.Manifest.Digest)
 }
 
 // CheckReplaced decides by Replaces about a tag that points to a manifest; empty: it does

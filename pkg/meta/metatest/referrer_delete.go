@@ -102,6 +102,20 @@ func testReferrerDeletion(t *testing.T, open Open) {
 			t.Errorf("%d referrers are left of the second deletion", len(left))
 		}
 	})
+	t.Run("S31 keeps what is promoted meanwhile", func(t *testing.T) {
+		c := newCascade(t, open, 3)
+		signature, nested := c.referrers[1], c.referrerOf(c.referrers[1].Manifest, "nested")
+		c.put(c.repo, nested)
+		c.abandon()
+		promoted := c.image
+		promoted.Requires = []oci.Digest{signature.Manifest.Digest, nested.Manifest.Digest}
+		c.must(c.tryPut(c.repo, promoted, "v1"))
+		c.finish()
+		if left := c.left(); len(left) != 1 || !left[signature.Manifest.Digest] {
+			t.Errorf("%v are left, want the one that the tag requires", left)
+		}
+		c.there(c.repo, nested)
+	})
 	t.Run("S31 keeps what is pushed meanwhile", func(t *testing.T) {
 		c := newCascade(t, open, 120)
 		nested := c.referrerOf(c.referrers[3].Manifest, "nested")

@@ -5,7 +5,6 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/pkg/tagrule"
 )
 
 // A blob that was missing at an earlier PUT may be held now.
@@ -81,8 +80,8 @@ func (p *putting) link() {
 	if len(lacking) > 0 {
 		p.queue(linkChildren, t, repo, p.own, stored(lacking), false)
 	}
-	if p.Parsed.Subject != nil || slices.ContainsFunc(p.tags, tagrule.IsCompanion) {
-		p.queue(keepReferrer, t, repo, p.own)
+	if kept := p.Staying(); len(kept) > 0 {
+		p.queue(keepReferrers, t, repo, stored(kept))
 	}
 	p.changeEvent()
 	p.moveTags()

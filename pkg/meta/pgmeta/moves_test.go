@@ -127,9 +127,17 @@ func purgeMove(name string, of func(a *arena) oci.Digest) move {
 	return m
 }
 
-// promoteMove is the last transaction of a promotion: its tag, with all that goes with it.
+// promoteMove puts what goes with an image, and then its tag, which requires it.
 func promoteMove(name, image, tag string, with ...string) move {
-	return one(name, func(a *arena, s *Store) error {
+	m := move{name: name}
+	for _, one := range with {
+		m.calls = append(m.calls, func(a *arena, s *Store) error {
+			p := a.images[one]
+			p.By, p.Provisional = a.cause(s), true
+			return s.PutManifest(contestTime, p)
+		})
+	}
+	m.calls = append(m.calls, func(a *arena, s *Store) error {
 		p := a.images[image]
 		p.Tags, p.By, p.Verb, p.Gates = []string{tag}, a.cause(s), meta.TagPromoted, &meta.GateVersions{}
 		for _, one := range with {
@@ -137,6 +145,7 @@ func promoteMove(name, image, tag string, with ...string) move {
 		}
 		return s.PutManifest(contestTime, p)
 	})
+	return m
 }
 
 // janitorMove is a step of the janitor, which finds several things to do.

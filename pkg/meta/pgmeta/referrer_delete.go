@@ -59,9 +59,13 @@ ON CONFLICT DO NOTHING`
 
 	// What is pushed while a deletion is running stays, whether it is new or was
 	// there before: its push is acknowledged, and the deletion does not come after it.
-	keepReferrer = `
+	// So does what a promotion that is acknowledged meanwhile requires.
+	keepReferrers = `
 INSERT INTO kept_referrers (tenant_id, repo_id, op, digest)
-SELECT DISTINCT d.tenant_id, d.repo_id, d.op, $3::bytea FROM referrer_deletions d WHERE d.tenant_id = $1 AND d.repo_id = $2 ORDER BY d.op
+SELECT DISTINCT d.tenant_id, d.repo_id, d.op, kept.digest
+  FROM referrer_deletions d CROSS JOIN unnest($3::bytea[]) AS kept (digest)
+ WHERE d.tenant_id = $1 AND d.repo_id = $2
+ ORDER BY d.op, kept.digest
 ON CONFLICT DO NOTHING`
 
 	unfinishedDeletion = `

@@ -14,7 +14,6 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/pkg/tagrule"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -91,8 +90,8 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 		if err := put.stay(); err != nil {
 			return false, err
 		}
-		if p.Parsed.Subject != nil || slices.ContainsFunc(tags, tagrule.IsCompanion) {
-			if _, err := t.exec(keepReferrer, p.Repo.Tenant, repo.id, put.own); err != nil {
+		if kept := p.Staying(); len(kept) > 0 {
+			if _, err := t.exec(keepReferrers, p.Repo.Tenant, repo.id, inJSON(kept)); err != nil {
 				return false, err
 			}
 		}
@@ -256,9 +255,10 @@ func (p *put) store(grace time.Duration) error {
 	return p.sameType()
 }
 
+// The + keeps SQLite from going through all that expires in the repository.
 const endExpiry = `
 UPDATE manifests SET expire_at = NULL
- WHERE tenant_id = ?1 AND repo_id = ?2 AND expire_at IS NOT NULL AND digest IN (SELECT unhex(j.value) FROM json_each(?3) j)`
+ WHERE tenant_id = ?1 AND repo_id = ?2 AND +expire_at IS NOT NULL AND digest IN (SELECT unhex(j.value) FROM json_each(?3) j)`
 
 // stay ends the expiry of the manifest and its children, and their trash, unless the
 // put is provisional.

@@ -43,11 +43,12 @@ SELECT mb.tenant_id, mb.repo_id, mb.manifest, mb.digest FROM manifest_blobs mb
  WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3 AND mb.held_repo_id IS NOT NULL
 ON CONFLICT DO NOTHING`
 
+	// CROSS JOIN keeps the order: from the few of a step.
 	trashSome = `
 INSERT INTO trashed_blobs (tenant_id, repo_id, manifest, digest)
 SELECT mb.tenant_id, mb.repo_id, mb.manifest, mb.digest
   FROM json_each(?4) j
-  JOIN manifest_blobs mb ON mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3 AND mb.digest = unhex(j.value) AND mb.held_repo_id IS NOT NULL
+ CROSS JOIN manifest_blobs mb ON mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3 AND mb.digest = unhex(j.value) AND mb.held_repo_id IS NOT NULL
  WHERE true
 ON CONFLICT DO NOTHING`
 )
