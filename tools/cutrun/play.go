@@ -26,14 +26,13 @@ const (
 	mostTries = 8
 )
 
-// play plays the scenario on new nodes and servers.
+// play plays the scenario on new nodes, with a database, a bucket and a Redis of their own.
 func (s scenario) play(ctx context.Context, berth string, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "cutrun")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	defer testserver.Stop()
 	c, err := newContent(s.size+s.cut, s.size)
 	if err != nil {
 		return err
