@@ -1,5 +1,5 @@
 // Command crashrun kills a Berth process with SIGKILL at every step of uploads,
-// commits, manifest PUTs, mounts, deletes, undeletes, purges and of the janitor's work, and
+// commits, manifest PUTs, mounts, deletes, undeletes, promotions, purges and of the janitor's work, and
 // sees to it that nothing acknowledged is lost, nothing is left dangling or unknown, and
 // the quota and the audit log are exact (fault contract R1 to R10 and C16, invariants I1 to
 // I9).

@@ -42,6 +42,7 @@ var operations = []operation{
 	{name: "repository delete", rows: "R10", prepare: deleteRepository},
 	{name: "manifest undelete", rows: "W11", prepare: undeleteManifest},
 	{name: "repository undelete", rows: "W26", prepare: undeleteRepository},
+	{name: "promotion", rows: "W150", prepare: promote},
 	{name: "purge", rows: "W24", prepare: purgeDigest},
 	{name: "janitor", rows: "R10", prepare: runJanitor},
 	{name: "checkpoint", rows: "R7", shape: "embedded", about: " meta.db", prepare: checkpoint},
