@@ -2,26 +2,15 @@ package boot
 
 import (
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"sync"
-	"time"
 )
-
-// authorityCheck is how often a file of authorities is looked at, while it is used.
-const authorityCheck = 2 * time.Second
 
 // AuthorityFile is the file of upstream_ca, read again when it changes. It is safe for
 // concurrent use. A nil *AuthorityFile has no certificates.
 type AuthorityFile struct {
-	path string
+	watched
 	log  *slog.Logger
-
-	mu      sync.Mutex
-	checked time.Time
-	seen    fs.FileInfo // of the last reading; nil if the file was missing
-	held    []byte      // what PEM returns
+	held []byte // what PEM returns
 }
 
 // UpstreamAuthorities opens the file of upstream_ca; nil without it.
@@ -29,8 +18,7 @@ func (c Config) UpstreamAuthorities(log *slog.Logger) (*AuthorityFile, error) {
 	if c.UpstreamCA == "" {
 		return nil, nil // which has no certificates
 	}
-	f := &AuthorityFile{path: c.UpstreamCA, log: log, checked: time.Now()}
-	f.seen, _ = os.Stat(f.path) // before it is read, so that no change is missed
+	f := &AuthorityFile{watched: watch(c.UpstreamCA), log: log}
 	read, err := readAuthorities(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("upstream_ca: %w", err)
@@ -47,19 +35,10 @@ func (f *AuthorityFile) PEM() []byte {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(f.checked) < authorityCheck {
-		return f.held
-	}
-	f.checked = time.Now()
-	if now, err := os.Stat(f.path); err != nil && f.seen != nil || err == nil && !isSameReading(f.seen, now) {
-		f.seen = now
+	if f.changed() {
 		f.reload()
 	}
 	return f.held
-}
-
-func isSameReading(a, b fs.FileInfo) bool {
-	return a != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 func (f *AuthorityFile) reload() {

@@ -38,7 +38,7 @@ func TestT73_UpstreamAuthoritiesAreReadAgain(t *testing.T) {
 		t.Error("the file is read at each use")
 	}
 	later := func() []byte {
-		f.checked = time.Now().Add(-authorityCheck)
+		f.checked = time.Now().Add(-watchInterval)
 		return f.PEM()
 	}
 	if !bytes.Equal(later(), second) {

@@ -113,19 +113,20 @@ func (c Config) checkFiles(p *Problems) {
 			p.add(certs.setting, "%s is not a directory; name the one that holds the certificates and keys", certs.dir)
 		}
 	}
-	checkYAMLFile(p, "seed", c.Seed)
-	checkYAMLFile(p, "credential_helpers", c.CredentialHelpers)
+	checkFile(p, "seed", c.Seed, "YAML")
+	checkFile(p, "credential_helpers", c.CredentialHelpers, "YAML")
+	checkFile(p, settingTrustedRoot, c.TrustedRoot, "JSON")
 }
 
-// checkYAMLFile checks that the file exists, unless path is empty.
-func checkYAMLFile(p *Problems, setting, path string) {
+// checkFile checks that the file exists, unless path is empty.
+func checkFile(p *Problems, setting, path, kind string) {
 	if path == "" {
 		return
 	}
 	if info, err := os.Stat(path); err != nil {
 		p.add(setting, "%s", fileProblem(path, err))
 	} else if info.IsDir() {
-		p.add(setting, "%s is a directory; name a YAML file", path)
+		p.add(setting, "%s is a directory; name a %s file", path, kind)
 	}
 }
 

@@ -44,6 +44,14 @@ type Signature struct {
 // Count returns how many signatures there are, which VerifiedBy tries.
 func (s Signature) Count() int { return len(s.signatures) }
 
+// First returns the first of the signatures; none is nil.
+func (s Signature) First() []byte {
+	if len(s.signatures) == 0 {
+		return nil
+	}
+	return s.signatures[0]
+}
+
 // VerifiedBy reports whether one of the signatures is by the key.
 func (s Signature) VerifiedBy(k Key) bool {
 	return slices.ContainsFunc(s.signatures, func(one []byte) bool { return k.verifies(s.message, one) })

@@ -19,7 +19,9 @@ type PromotionGate struct {
 	Repositories []string // patterns of the target's name; none: all
 	Tags         []string // patterns of the tag that is moved; none: all, and no tag
 
-	Keys          []string          // PEM; the image is signed by one of them, if there are any
+	Keys          []string // PEM; the image is signed by one of them or of Identities, if there are any
+	Identities    []SignerIdentity
+	TrustedRoot   string            // of Identities; empty: the operator's
 	ArtifactTypes []string          // each is that of a referrer of the image
 	Annotations   map[string]string // that the image has; an empty value: any
 	Labels        map[string]string // likewise, in the config of each platform's image

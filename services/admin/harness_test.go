@@ -25,6 +25,7 @@ import (
 	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/policy"
 	"github.com/berth-registry/berth/services/internal/promotion"
 	"github.com/berth-registry/berth/services/token"
 )
@@ -97,7 +98,7 @@ func serveAPI(t *testing.T, store testStore, change ...func(*Config, *Options)) 
 	}
 	c := Config{
 		Store: store, Pattern: pattern, OperatorToken: operatorToken, PageKey: []byte("page key of the tests"),
-		Secrets: secrets, Chains: silent{}, Promotions: promotion.New(store, nil),
+		Secrets: secrets, Chains: silent{}, Promotions: promotion.New(store, nil, policy.NewTrust(nil)), Trust: policy.NewTrust(nil),
 		Logins: token.NewAuthenticator(store, password.New(password.DefaultCost), limit.NewLocal(token.MaxFailures, token.FailurePeriod)),
 	}
 	o := Options{Log: slog.New(slog.DiscardHandler), Tracer: noop.NewTracerProvider()}

@@ -62,6 +62,9 @@ func (s *Service) setPromotionGate(ctx context.Context, t meta.Tenant, r *meta.P
 	if err != nil {
 		return err
 	}
+	if err := s.checkTrust(fieldPromotionGate, next.Identities, next.TrustedRoot); err != nil {
+		return err
+	}
 	if next.Registry != "" && next.Registry != r.Registry {
 		if _, err := s.store.FindRegistry(ctx, t.ID, next.Registry); fault.Is(err, fault.ResourceUnknown) {
 			return invalid(fieldPromotionGate+"registry", "%s %q not found in this tenant", kindRegistry, next.Registry)
@@ -86,7 +89,7 @@ const (
 func promotionGateOf(m *pb.PromotionGate) (meta.PromotionGate, error) {
 	g := meta.PromotionGate{
 		Registry: m.GetRegistry(), Repositories: m.GetRepositories(), Tags: m.GetTags(), DisplayName: m.GetDisplayName(), Disabled: m.GetDisabled(),
-		Keys: m.GetPublicKeys(), ArtifactTypes: m.GetArtifactTypes(), Annotations: m.GetAnnotations(), Labels: m.GetLabels(), AnotherCaller: m.GetAnotherCaller(),
+		Keys: m.GetPublicKeys(), Identities: signerIdentitiesOf(m.GetIdentities()), TrustedRoot: m.GetTrustedRoot(), ArtifactTypes: m.GetArtifactTypes(), Annotations: m.GetAnnotations(), Labels: m.GetLabels(), AnotherCaller: m.GetAnotherCaller(),
 	}
 	if err := checkDisplayName(fieldPromotionGate+"display_name", g.DisplayName); err != nil {
 		return g, err
@@ -110,8 +113,8 @@ func promotionGateOf(m *pb.PromotionGate) (meta.PromotionGate, error) {
 	if err := checkGateEvidence(g); err != nil {
 		return g, err
 	}
-	if len(g.Keys)+len(g.ArtifactTypes)+len(g.Annotations)+len(g.Labels) == 0 && g.MinAge == 0 && !g.AnotherCaller {
-		return g, invalid(fieldPromotionGate+"public_keys", "the gate asks nothing; set public_keys, artifact_types, annotations, labels, min_age or another_caller")
+	if len(g.Keys)+len(g.Identities)+len(g.ArtifactTypes)+len(g.Annotations)+len(g.Labels) == 0 && g.MinAge == 0 && !g.AnotherCaller {
+		return g, invalid(fieldPromotionGate+"public_keys", "the gate asks nothing; set public_keys, identities, artifact_types, annotations, labels, min_age or another_caller")
 	}
 	return g, nil
 }
@@ -125,6 +128,9 @@ func checkGateEvidence(g meta.PromotionGate) error {
 		if err := checkPublicKey(fmt.Sprintf("%spublic_keys[%d]", fieldPromotionGate, i), key); err != nil {
 			return err
 		}
+	}
+	if err := checkSignerIdentities(fieldPromotionGate+"identities", g.Identities); err != nil {
+		return err
 	}
 	if n := len(g.ArtifactTypes); n > maxGateTypes {
 		return invalid(fieldPromotionGate+"artifact_types", "%d types exceed the maximum of %d", n, maxGateTypes)
@@ -158,7 +164,7 @@ func promotionGateMessage(t meta.Tenant, g meta.PromotionGate) *pb.PromotionGate
 		Name:        "tenants/" + t.Slug + "/promotionGates/" + g.Slug,
 		DisplayName: g.DisplayName,
 		Registry:    g.Registry, Repositories: g.Repositories, Tags: g.Tags, Disabled: g.Disabled,
-		PublicKeys: g.Keys, ArtifactTypes: g.ArtifactTypes, Annotations: g.Annotations, Labels: g.Labels, AnotherCaller: g.AnotherCaller,
+		PublicKeys: g.Keys, Identities: signerIdentityMessages(g.Identities), TrustedRoot: g.TrustedRoot, ArtifactTypes: g.ArtifactTypes, Annotations: g.Annotations, Labels: g.Labels, AnotherCaller: g.AnotherCaller,
 	}
 	if g.MinAge > 0 {
 		m.MinAge = durationpb.New(g.MinAge)

@@ -22,6 +22,7 @@ import (
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/keyuse"
+	"github.com/berth-registry/berth/services/internal/policy"
 )
 
 // Store is what the service needs of a meta.Store.
@@ -63,6 +64,7 @@ type Config struct {
 	Secrets       *seal.Keyring    // of passwords of upstreams; nil: none can be kept
 	Chains        Chains
 	Promotions    Promotions
+	Trust         *policy.Trust  // of signatures by identities
 	Backups       Backups        // nil: this deployment is backed up by other means
 	Resolver      *net.Resolver  // looks up verification records; nil means the system's
 	Lifetimes     meta.Lifetimes // those of the store
@@ -92,6 +94,7 @@ type Service struct {
 	uses       *keyuse.Uses
 	chains     Chains
 	promotions Promotions
+	trust      *policy.Trust
 	backups    Backups
 	changes    *limit.Local               // of accounts to what is their own
 	turns      *fairgate.Gate[netip.Addr] // of logins by password
@@ -153,6 +156,7 @@ func New(c Config) (*Service, error) {
 		uses:       c.Uses,
 		chains:     c.Chains,
 		promotions: c.Promotions,
+		trust:      c.Trust,
 		backups:    c.Backups,
 		tests:      newTestGate(),
 		promoting:  newPromotionGate(),

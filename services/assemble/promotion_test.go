@@ -92,63 +92,85 @@ func promotions(t *testing.T, start func(seed string) *world) {
 // key of what is pulled through and promoted.
 func TestW163_CosignSigns(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	run := func(env []string, args ...string) {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), testserver.Program(t, "cosign"), args...)
-		cmd.Dir, cmd.Env = dir, append(env, "COSIGN_PASSWORD=", "HOME="+dir)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("cosign %s: %v\n%s", args, err, out)
-		}
-	}
-	run(nil, "generate-key-pair")
-	key, err := os.ReadFile(filepath.Join(dir, "cosign.pub"))
+	s := newSigned(t)
+	s.cosign(t, nil, "generate-key-pair")
+	key, err := os.ReadFile(filepath.Join(s.dir, "cosign.pub"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	up := testserver.StartRegistry(t, testserver.RegistryOptions{Token: true})
-	w := startEmbedded(t, chainSeed(up.URL(), up.Tokens.Addr()), chained)
-	w.admin(t, http.MethodPost, "/v1/tenants/acme/promotionGates?promotion_gate_id=signed",
+	s.admin(t, http.MethodPost, "/v1/tenants/acme/promotionGates?promotion_gate_id=signed",
 		map[string]any{"registry": "prod", "repositories": []string{"library/**"}, "public_keys": []string{string(key)}}).want(t, http.StatusOK)
+	for form := range cosignForms {
+		s.promote(t, form, "gate signed: the image needs a signature by one of its keys: it has none", "--key", "cosign.key")
+	}
+}
+
+// cosignForms are the forms in which cosign stores a signature: variables and arguments.
+var cosignForms = map[string]struct{ env, args []string }{
+	"tag":      {},
+	"bundle":   {args: []string{"--new-bundle-format"}},
+	"referrer": {env: []string{"COSIGN_EXPERIMENTAL=1"}, args: []string{"--registry-referrers-mode", "oci-1-1"}},
+}
+
+// signed is a world whose upstream has images that a cosign signs.
+type signed struct {
+	*world
+	up  *testserver.Registry
+	dir string
+}
+
+func newSigned(t *testing.T, edits ...edit) signed {
+	t.Helper()
+	up := testserver.StartRegistry(t, testserver.RegistryOptions{Token: true})
+	s := signed{startEmbedded(t, chainSeed(up.URL(), up.Tokens.Addr()), append(edits, chained)...), up, t.TempDir()}
 	config := fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, strings.TrimPrefix(up.URL(), "http://"), base64.StdEncoding.EncodeToString([]byte(testserver.RegistryUser+":"+testserver.RegistryPassword)))
-	if err := errors.Join(os.Mkdir(filepath.Join(dir, ".docker"), 0o700), os.WriteFile(filepath.Join(dir, ".docker", "config.json"), []byte(config), 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(s.dir, ".docker"), 0o700), os.WriteFile(filepath.Join(s.dir, ".docker", "config.json"), []byte(config), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	for name, how := range map[string]struct {
-		env  []string
-		args []string
-	}{
-		"tag":      {},
-		"bundle":   {args: []string{"--new-bundle-format"}},
-		"referrer": {env: []string{"COSIGN_EXPERIMENTAL=1"}, args: []string{"--registry-referrers-mode", "oci-1-1"}},
-	} {
-		image, name := ocitest.NewImage(uint64(len(name)), 1000), "library/"+name
-		up.Push(t, name, image, "1")
-		dev := w.repository(devHost, "suite", name)
-		dev.wantImage(t, "1", image)
-		promote := func(want int) answer {
-			t.Helper()
-			return w.admin(t, http.MethodPost, "/v1/tenants/acme/registries/dev/repositories/"+name+":promote", map[string]any{"digest": image.Index.Digest, "to_registry": "prod", "to_tag": "1"}).want(t, want)
-		}
-		cached := func() {
-			t.Helper()
-			soon(t, "what was pulled to be cached", func() bool {
-				var dry struct{ Missing []string }
-				w.admin(t, http.MethodPost, "/v1/tenants/acme/registries/dev/repositories/"+name+":promote",
-					map[string]any{"digest": image.Index.Digest, "to_registry": "prod", "to_tag": "1", "validate_only": true}).want(t, http.StatusOK).decode(t, &dry)
-				return len(dry.Missing) == 0
-			})
-		}
-		cached()
-		if refused := promote(http.StatusBadRequest); !bytes.Contains(refused.body, []byte("gate signed: the image needs a signature")) {
-			t.Errorf("%s: %s", name, refused.body)
-		}
-		run(how.env, append([]string{"sign", "--key", "cosign.key", "--tlog-upload=false", "--yes", strings.TrimPrefix(up.URL(), "http://") + "/" + name + "@" + image.Index.Digest.String()}, how.args...)...)
-		dev.pullSignatures(t, image.Index)
-		cached()
-		promote(http.StatusOK)
-		w.repository(prodHost, "suite", name).wantImage(t, "1", image)
+	return s
+}
+
+func (s signed) cosign(t *testing.T, env []string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), testserver.Program(t, "cosign"), args...)
+	cmd.Dir, cmd.Env = s.dir, append(slices.Clip(env), "COSIGN_PASSWORD=", "HOME="+s.dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("cosign %s: %v\n%s", args, err, out)
 	}
+}
+
+// promote has an image pulled through dev. Its promotion to prod is refused for the reason
+// until cosign has signed it, with the arguments, and the signature was pulled, too.
+func (s signed) promote(t *testing.T, form, refusal string, args ...string) {
+	t.Helper()
+	image, name := ocitest.NewImage(uint64(len(form)), 1000), "library/"+form
+	s.up.Push(t, name, image, "1")
+	dev := s.repository(devHost, "suite", name)
+	dev.wantImage(t, "1", image)
+	promote := func(want int) answer {
+		t.Helper()
+		return s.admin(t, http.MethodPost, "/v1/tenants/acme/registries/dev/repositories/"+name+":promote", map[string]any{"digest": image.Index.Digest, "to_registry": "prod", "to_tag": "1"}).want(t, want)
+	}
+	cached := func() {
+		t.Helper()
+		soon(t, "what was pulled to be cached", func() bool {
+			var dry struct{ Missing []string }
+			s.admin(t, http.MethodPost, "/v1/tenants/acme/registries/dev/repositories/"+name+":promote",
+				map[string]any{"digest": image.Index.Digest, "to_registry": "prod", "to_tag": "1", "validate_only": true}).want(t, http.StatusOK).decode(t, &dry)
+			return len(dry.Missing) == 0
+		})
+	}
+	cached()
+	if refused := promote(http.StatusBadRequest); !bytes.Contains(refused.body, []byte(refusal)) {
+		t.Errorf("%s: %s", form, refused.body)
+	}
+	how := cosignForms[form]
+	args = append(append([]string{"sign", "--tlog-upload=false", "--yes"}, args...), how.args...)
+	s.cosign(t, how.env, append(args, strings.TrimPrefix(s.up.URL(), "http://")+"/"+name+"@"+image.Index.Digest.String())...)
+	dev.pullSignatures(t, image.Index)
+	cached()
+	promote(http.StatusOK)
+	s.repository(prodHost, "suite", name).wantImage(t, "1", image)
 }
 
 // pullSignatures pulls what accompanies a manifest, with its blobs.

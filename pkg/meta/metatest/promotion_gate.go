@@ -18,6 +18,7 @@ func testPromotionGates(t *testing.T, open Open) {
 		by, r := cause(), w.gate("releases")
 		r.DisplayName, r.Registry = "Releases", tenant.MainRegistry
 		r.Repositories, r.Tags, r.Keys, r.ArtifactTypes = []string{"team/**"}, []string{"v*"}, []string{"a key"}, []string{"application/spdx+json"}
+		r.Identities, r.TrustedRoot = []meta.SignerIdentity{{Issuer: "https://login.example", Subject: "*@example.com"}}, "a root"
 		r.Annotations, r.Labels, r.MinAge, r.AnotherCaller = map[string]string{"reviewed": ""}, map[string]string{"team": "a"}, time.Hour, true
 		made, err := w.Store.CreatePromotionGate(t.Context(), by, r)
 		w.must(err)

@@ -33,18 +33,23 @@ UPDATE promotion_gates SET registry = $3, display_name = $4, disabled = $5, body
 
 // promotionGateBody is the JSON of a gate, but for what has a column.
 type promotionGateBody struct {
-	Repositories  []string          `json:"repositories,omitempty"`
-	Tags          []string          `json:"tags,omitempty"`
-	Keys          []string          `json:"keys,omitempty"`
-	ArtifactTypes []string          `json:"artifact_types,omitempty"`
-	Annotations   map[string]string `json:"annotations,omitempty"`
-	Labels        map[string]string `json:"labels,omitempty"`
-	MinAge        time.Duration     `json:"min_age,omitempty"`
-	AnotherCaller bool              `json:"another_caller,omitempty"`
+	Repositories  []string              `json:"repositories,omitempty"`
+	Tags          []string              `json:"tags,omitempty"`
+	Keys          []string              `json:"keys,omitempty"`
+	Identities    []meta.SignerIdentity `json:"identities,omitempty"`
+	TrustedRoot   string                `json:"trusted_root,omitempty"`
+	ArtifactTypes []string              `json:"artifact_types,omitempty"`
+	Annotations   map[string]string     `json:"annotations,omitempty"`
+	Labels        map[string]string     `json:"labels,omitempty"`
+	MinAge        time.Duration         `json:"min_age,omitempty"`
+	AnotherCaller bool                  `json:"another_caller,omitempty"`
 }
 
 func encodePromotionGate(g meta.PromotionGate) (string, error) {
-	encoded, err := json.Marshal(promotionGateBody{g.Repositories, g.Tags, g.Keys, g.ArtifactTypes, g.Annotations, g.Labels, g.MinAge, g.AnotherCaller})
+	encoded, err := json.Marshal(promotionGateBody{
+		Repositories: g.Repositories, Tags: g.Tags, Keys: g.Keys, Identities: g.Identities, TrustedRoot: g.TrustedRoot,
+		ArtifactTypes: g.ArtifactTypes, Annotations: g.Annotations, Labels: g.Labels, MinAge: g.MinAge, AnotherCaller: g.AnotherCaller,
+	})
 	return string(encoded), err
 }
 
@@ -54,7 +59,7 @@ func scanPromotionGate(scan Scan) (meta.PromotionGate, error) {
 	err := scan(&g.Tenant, &g.Slug, &g.Registry, &g.DisplayName, &g.Disabled, jsonScanner{&b},
 		&g.Version, timeScanner{&g.CreatedAt}, timeScanner{&g.UpdatedAt})
 	g.Repositories, g.Tags, g.Keys, g.ArtifactTypes, g.Annotations = b.Repositories, b.Tags, b.Keys, b.ArtifactTypes, b.Annotations
-	g.Labels, g.MinAge, g.AnotherCaller = b.Labels, b.MinAge, b.AnotherCaller
+	g.Identities, g.TrustedRoot, g.Labels, g.MinAge, g.AnotherCaller = b.Identities, b.TrustedRoot, b.Labels, b.MinAge, b.AnotherCaller
 	return g, err
 }
 

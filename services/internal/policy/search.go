@@ -27,9 +27,10 @@ type search struct {
 	manifest meta.Manifest
 	rules    []meta.SignatureRule
 	keys     map[string]cosign.Key // by their PEM
+	signers  Signers               // whose identities are enough, too
 	from     Content
 	found    int   // signatures that were looked at
-	tries    int   // of a signature with a key
+	tries    int   // of a signature with a key, or as many for one of a certificate
 	why      error // of the last signature that could not be used
 }
 
@@ -47,22 +48,6 @@ func newSearch(r meta.Repo, m meta.Manifest, rules []meta.SignatureRule, from Co
 		}
 	}
 	return s
-}
-
-// VerifySigned reports whether a manifest itself has signatures by one of the keys, in PEM,
-// and if so the manifests that hold them. Otherwise the text says why not. The error is of
-// what could not be read.
-func VerifySigned(ctx context.Context, from Content, r meta.Repo, m meta.Manifest, keys []string) ([]oci.Digest, string, error) {
-	s := newSearch(r, m, []meta.SignatureRule{{Keys: keys}}, from)
-	v, err := s.verify(ctx, m.Digest)
-	switch {
-	case v.meets(s.rules):
-		return v.by, "", nil
-	case err != nil:
-		return nil, "", err
-	default:
-		return nil, s.lacking(), nil
-	}
 }
 
 // lacking says why none of the signatures that were found is enough.
@@ -92,13 +77,13 @@ type look struct {
 func (s *search) verify(ctx context.Context, d oci.Digest) (verdict, error) {
 	l := &look{search: s, subject: d, left: maxEvidence}
 	l.readManifest(ctx, oci.Reference{Tag: cosign.Tag(d)})
-	if l.verdict.meets(s.rules) {
+	if l.met() {
 		return l.verdict, nil
 	}
 	referrers, err := s.from.ListReferrers(ctx, s.repo, d)
 	l.fail(err)
 	for _, r := range candidates(referrers) {
-		if l.left--; l.left < 0 || l.verdict.meets(s.rules) {
+		if l.left--; l.left < 0 || l.met() {
 			break
 		}
 		l.readManifest(ctx, oci.Reference{Digest: r.Digest})
@@ -122,6 +107,9 @@ func candidates(referrers []meta.Referrer) []meta.Referrer {
 	return found
 }
 
+// met reports whether what was found is enough.
+func (l *look) met() bool { return l.verdict.identified || l.verdict.meets(l.rules) }
+
 // fail notes an error, unless it says that something does not exist.
 func (l *look) fail(err error) {
 	if err != nil && !IsAbsent(err) && l.failure == nil {
@@ -144,7 +132,7 @@ func (l *look) readManifest(ctx context.Context, ref oci.Reference) {
 		if layer.MediaType != cosign.SimpleSigning && layer.MediaType != cosign.Bundle {
 			continue
 		}
-		if l.left--; l.left < 0 || l.verdict.meets(l.rules) {
+		if l.left--; l.left < 0 || l.met() {
 			return
 		}
 		l.found++
@@ -180,6 +168,9 @@ func (l *look) readLayer(ctx context.Context, by oci.Digest, layer oci.Descripto
 			l.verdict.add(text, by)
 		}
 	}
+	if !l.met() {
+		l.identify(ctx, by, layer, document)
+	}
 }
 
 // read compares what a signature says with the manifest.
@@ -187,14 +178,19 @@ func (l *look) read(ctx context.Context, layer oci.Descriptor, document []byte) 
 	if layer.MediaType == cosign.SimpleSigning {
 		return cosign.ReadSimple(document, layer.Annotations[cosign.SignatureAnnotation], l.subject)
 	}
-	return cosign.ReadBundle(document, l.subject, func() ([]byte, error) {
+	return cosign.ReadBundle(document, l.subject, l.load(ctx))
+}
+
+// load returns what reads the manifest that signatures are looked for.
+func (l *look) load(ctx context.Context) func() ([]byte, error) {
+	return func() ([]byte, error) {
 		if l.subject == l.manifest.Digest {
 			return l.manifest.Payload, nil
 		}
 		m, err := l.from.FindManifest(ctx, l.repo, oci.Reference{Digest: l.subject})
 		l.fail(err)
 		return m.Payload, err
-	})
+	}
 }
 
 // explain says what the search found.

@@ -38,11 +38,12 @@ func keyOf(r meta.Repo, d oci.Digest) verdictKey { return verdictKey{r.Registry,
 // verdict is what is known of a manifest. A signature stays valid, so keys count as long as
 // the settings have them, whatever else changes.
 type verdict struct {
-	keys     []unique.Handle[string] // those in PEM that verified a signature
-	evidence bool                    // it needs no signature
-	by       []oci.Digest            // cached manifests that show it: signatures, and an index
-	refusal  error                   // why it is not served; nil if it is
-	version  int64                   // of the upstream that was refused
+	keys       []unique.Handle[string] // those in PEM that verified a signature
+	identified bool                    // one of the signers' identities did; no rule of an upstream has any
+	evidence   bool                    // it needs no signature
+	by         []oci.Digest            // cached manifests that show it: signatures, and an index
+	refusal    error                   // why it is not served; nil if it is
+	version    int64                   // of the upstream that was refused
 }
 
 // meets reports whether the keys are enough for all rules.
@@ -61,6 +62,11 @@ func (v verdict) serves(rules []meta.SignatureRule) bool { return v.evidence || 
 // add adds what verified the manifest.
 func (v *verdict) add(pem string, by oci.Digest) {
 	v.keys = append(v.keys, unique.Make(pem))
+	v.shownBy(by)
+}
+
+// shownBy adds a manifest that shows that it is signed.
+func (v *verdict) shownBy(by oci.Digest) {
 	if by != "" && !slices.Contains(v.by, by) {
 		v.by = append(v.by, by)
 	}

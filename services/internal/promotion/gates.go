@@ -66,12 +66,31 @@ func (p *planning) askGate(ctx context.Context, g meta.PromotionGate) error {
 			return err
 		}
 	}
-	if len(g.Keys) == 0 {
+	return p.askSignature(ctx, g, lacks)
+}
+
+// askSignature asks for a signature by one of the keys or identities of a gate. Where no root
+// verifies identities, keys count all the same.
+func (p *planning) askSignature(ctx context.Context, g meta.PromotionGate, lacks func(string, ...any)) error {
+	by := policy.Signers{Keys: g.Keys, Identities: g.Identities}
+	need, untrusted := "one of its keys", error(nil)
+	switch {
+	case len(g.Keys)+len(g.Identities) == 0:
 		return nil
+	case len(g.Keys) == 0:
+		need = "one of its identities"
+	case len(g.Identities) > 0:
+		need = "one of its keys or identities"
 	}
-	signatures, why, err := p.verify(ctx, g.Keys)
-	if why != "" {
-		lacks("the image needs a signature by one of its keys: %s", why)
+	if len(g.Identities) > 0 {
+		by.Root, untrusted = p.trust.Root(g.TrustedRoot)
+	}
+	signatures, why, err := p.verify(ctx, by)
+	switch {
+	case why != "" && untrusted != nil:
+		lacks("the image needs a signature by %s: %s; no identity can be verified: %s", need, why, untrusted)
+	case why != "":
+		lacks("the image needs a signature by %s: %s", need, why)
 	}
 	p.kept = append(p.kept, signatures...)
 	return err
@@ -167,12 +186,12 @@ func (p *planning) findPush(ctx context.Context, d oci.Digest) (meta.Push, bool,
 	return meta.Push{}, false, fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s was deleted meanwhile", d)
 }
 
-// verify finds a signature by one of the keys in the sources, and returns the manifests that
+// verify finds a signature by one of the signers in the sources, and returns the manifests that
 // hold it, which have to be in the target with the tag. If it finds no evidence, the text says why.
-func (p *planning) verify(ctx context.Context, keys []string) ([]oci.Digest, string, error) {
+func (p *planning) verify(ctx context.Context, by policy.Signers) ([]oci.Digest, string, error) {
 	why := ""
 	for _, r := range p.from.Repos {
-		signatures, lacking, err := policy.VerifySigned(ctx, content{p.stored, p}, r, p.root, keys)
+		signatures, lacking, err := policy.VerifySigned(ctx, content{p.stored, p}, r, p.root, by)
 		switch {
 		case err != nil:
 			return nil, "", err

@@ -49,13 +49,14 @@ type Service struct {
 	meta    Meta
 	sources source.Finder
 	stored  policy.Stored
+	trust   *policy.Trust
 	budget  *respond.ByteBudget
 }
 
 // New makes a Service.
-func New(m Meta, blobs blob.Opener) *Service {
+func New(m Meta, blobs blob.Opener, trust *policy.Trust) *Service {
 	p := policy.NewStored(m, respond.Blobs{Store: blobs, Meta: m}, time.Now)
-	return &Service{meta: m, sources: source.Finder{Meta: m, Blobs: blobs, Policy: p}, stored: p.Stored, budget: respond.NewByteBudget()}
+	return &Service{meta: m, sources: source.Finder{Meta: m, Blobs: blobs, Policy: p}, stored: p.Stored, trust: trust, budget: respond.NewByteBudget()}
 }
 
 // FindTag returns what a tag of a repository leads to; it asks no chain.

@@ -49,13 +49,13 @@ func TestW156_WhatMayBeMissingIsTaken(t *testing.T) {
 		request := r.request(one)
 		request.Tag = "stable"
 		if one.index.Digest == index.Digest {
-			_, err := promotion.New(r.store, nil).Promote(ctx, request)
+			_, err := promotion.New(r.store, nil, nil).Promote(ctx, request)
 			if !fault.Is(err, fault.NotPromotable) {
 				t.Fatalf("%v", err)
 			}
 		}
 		request.AllowMissingReferences = true
-		if _, err := promotion.New(r.store, nil).Promote(ctx, request); err != nil {
+		if _, err := promotion.New(r.store, nil, nil).Promote(ctx, request); err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range one.all {
@@ -101,7 +101,7 @@ func TestW164_AReferrerThatIsGoneMeetsNoGate(t *testing.T) {
 		store promotion.Meta
 		unmet []string
 	}{{r.store, nil}, {without{r.store, referrers[0].Digest}, []string{"gate listed: the image needs a referrer of the artifact type " + sbom}}} {
-		result, err := promotion.New(row.store, nil).Promote(t.Context(), request)
+		result, err := promotion.New(row.store, nil, nil).Promote(t.Context(), request)
 		if err != nil || !slices.Equal(result.Unmet, row.unmet) {
 			t.Errorf("%q, %v", result.Unmet, err)
 		}

@@ -265,7 +265,7 @@ func (r *raced) promotes(img racedImage, random *rand.Rand) {
 		if random.IntN(2) == 0 {
 			k.left = 1 + random.IntN(2*len(img.all))
 		}
-		_, err := promotion.New(k, nil).Promote(r.t.Context(), r.request(img))
+		_, err := promotion.New(k, nil, nil).Promote(r.t.Context(), r.request(img))
 		switch {
 		case err == nil:
 			r.whole.Add(1)
@@ -381,7 +381,7 @@ func (r *raced) recover() {
 	ctx := r.t.Context()
 	for _, img := range r.images {
 		r.push(img)
-		_, err := promotion.New(r.store, nil).Promote(ctx, r.request(img))
+		_, err := promotion.New(r.store, nil, nil).Promote(ctx, r.request(img))
 		r.must(err)
 	}
 	deadline := time.Now().Add(2 * hasty.Grace)

@@ -1,0 +1,87 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/berth-registry/berth/pkg/cosign"
+	"github.com/berth-registry/berth/pkg/cosign/keyless"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// Signers are those of whom one must have signed a manifest.
+type Signers struct {
+	Keys       []string // in PEM
+	Identities []meta.SignerIdentity
+	Root       *keyless.Root // that verifies certificates; nil: no identity counts
+}
+
+// VerifySigned reports whether a manifest itself has a signature by one of the signers, and if
+// so the manifests that hold it. Otherwise the text says why not. The error is of what could
+// not be read.
+func VerifySigned(ctx context.Context, from Content, r meta.Repo, m meta.Manifest, by Signers) ([]oci.Digest, string, error) {
+	s := newSearch(r, m, []meta.SignatureRule{{Keys: by.Keys}}, from)
+	s.signers = by
+	v, err := s.verify(ctx, m.Digest)
+	switch {
+	case v.identified || v.meets(s.rules):
+		return v.by, "", nil
+	case err != nil:
+		return nil, "", err
+	default:
+		return nil, s.lacking(), nil
+	}
+}
+
+// identityTries is as how many tries a signature with a certificate counts: it takes some
+// milliseconds to verify, and one that was made to be slow takes a second.
+const identityTries = 100
+
+// identify notes whether the certificate of a signature is of one of the signers.
+func (l *look) identify(ctx context.Context, by oci.Digest, layer oci.Descriptor, document []byte) {
+	if l.signers.Root == nil || len(l.signers.Identities) == 0 {
+		return
+	}
+	if ctx.Err() != nil {
+		l.fail(fault.From(ctx.Err()))
+		return
+	}
+	signature, err := l.readCertified(ctx, layer, document)
+	if errors.Is(err, keyless.ErrNoCertificate) {
+		return // it is by a key
+	}
+	if err != nil {
+		l.why = err
+		return
+	}
+	if l.tries += identityTries; l.tries > maxTries {
+		l.why = errors.New("there are too many signatures to verify")
+		return
+	}
+	who, err := signature.Signer(l.signers.Root)
+	if err != nil {
+		l.why = fmt.Errorf("the trusted root does not verify it: %s", fault.Clip(err.Error()))
+		return
+	}
+	if !slices.ContainsFunc(l.signers.Identities, func(i meta.SignerIdentity) bool { return i.Accepts(who.Issuer, who.Subject) }) {
+		l.why = fmt.Errorf("it is by another identity, %s of %s", fault.ClipTo(who.Subject, maxShown), fault.ClipTo(who.Issuer, maxShown))
+		return
+	}
+	l.verdict.identified = true
+	l.verdict.shownBy(by)
+}
+
+// maxShown bounds an issuer or subject in a message, in bytes.
+const maxShown = 200
+
+// readCertified is read for a signature with a certificate.
+func (l *look) readCertified(ctx context.Context, layer oci.Descriptor, document []byte) (keyless.Signature, error) {
+	if layer.MediaType == cosign.SimpleSigning {
+		return keyless.ReadSimple(document, layer.Annotations, l.subject)
+	}
+	return keyless.ReadBundle(document, l.subject, l.load(ctx))
+}
