@@ -156,7 +156,7 @@ var table = []row{
 	},
 	{
 		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/login/ldaplogin", "pkg/login/oidclogin", "pkg/password", "pkg/seal", "pkg/upstream", "pkg/workload", "services/internal/*", "api/*")...)...), never: noStore,
-		tests: join(adapters, "pkg/login", "tools/testserver", "services/token"), // which checks passwords
+		tests: join(adapters, "pkg/cosign/keyless", "pkg/login", "tools/testserver", "services/token"), // which checks passwords
 	},
 	{
 		pattern: "services/proxy", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*")...)...), never: noStore,

@@ -70,7 +70,7 @@ func (p *planning) askGate(ctx context.Context, g meta.PromotionGate) error {
 }
 
 // askSignature asks for a signature by one of the keys or identities of a gate. Where no root
-// verifies identities, keys count all the same.
+// verifies identities, keys still count.
 func (p *planning) askSignature(ctx context.Context, g meta.PromotionGate, lacks func(string, ...any)) error {
 	by := policy.Signers{Keys: g.Keys, Identities: g.Identities}
 	need, untrusted := "one of its keys", error(nil)
