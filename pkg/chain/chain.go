@@ -185,8 +185,17 @@ func OutcomeOf(err error) Outcome {
 type Trace struct {
 	Name, Reference string
 	Answers         []Answer
-	Winner          int     // index of the answer that was given; -1 for none
-	Outcome         Outcome // for the client
+	Winner          int           // index of the answer that was given; -1 for none
+	Outcome         Outcome       // for the client
+	PullRules       []PullVerdict // of the pull rules that are for what was found
+}
+
+// PullVerdict is what a pull rule says of a manifest.
+type PullVerdict struct {
+	Rule     string // slug
+	Enforced bool   // else it only observes
+	Lacking  string // what the manifest lacks; empty: the rule is met
+	Unknown  bool   // that could not be decided; Lacking says why
 }
 
 // Answer is the result of one member.

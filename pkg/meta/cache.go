@@ -112,11 +112,11 @@ type CachedManifests interface {
 	RecordPulls(ctx context.Context, pulls []CachedPull) error
 }
 
-// CachedAges knows since when content is cached.
+// CachedAges knows since when content is cached, or hosted.
 type CachedAges interface {
 	// Lineage is a manifest and the indexes of the repository that list it, or list
 	// others that do, the oldest first and MaxLineage at most. It is empty for a manifest
-	// that is not stored.
+	// that is not stored. The repository may be hosted, too.
 	Lineage(ctx context.Context, r Repo, d oci.Digest) ([]Seen, error)
 }
 

@@ -12,6 +12,7 @@ type Limits struct {
 	AccessRules       int
 	TagRules          int // each push of a tag reads them
 	PromotionGates    int
+	PullRules         int // each pull reads them in memory
 	RetentionPolicies int // each run reads them
 	PrincipalGroups   int
 	Providers         int // of identities
@@ -24,7 +25,7 @@ type Limits struct {
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, RetentionPolicies: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, PullRules: 100, RetentionPolicies: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -41,6 +42,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.AccessRules, &DefaultLimits.AccessRules},
 		{&l.TagRules, &DefaultLimits.TagRules},
 		{&l.PromotionGates, &DefaultLimits.PromotionGates},
+		{&l.PullRules, &DefaultLimits.PullRules},
 		{&l.RetentionPolicies, &DefaultLimits.RetentionPolicies},
 		{&l.PrincipalGroups, &DefaultLimits.PrincipalGroups},
 		{&l.Providers, &DefaultLimits.Providers},
@@ -115,6 +117,11 @@ func (l Limits) TagRuleLimit() Limit {
 // PromotionGateLimit is the limit of promotion gates.
 func (l Limits) PromotionGateLimit() Limit {
 	return Limit{l.PromotionGates, "promotion gates of the tenant", "max_promotion_gates", ""}
+}
+
+// PullRuleLimit is the limit of pull rules.
+func (l Limits) PullRuleLimit() Limit {
+	return Limit{l.PullRules, "pull rules of the tenant", "max_pull_rules", ""}
 }
 
 // RetentionPolicyLimit is the limit of retention policies.

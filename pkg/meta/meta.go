@@ -74,6 +74,7 @@ type Provisioning interface {
 	AccessPolicies
 	TagRules
 	PromotionGates
+	PullRules
 	RetentionPolicies
 	PrincipalGroups
 	Upstreams

@@ -70,6 +70,7 @@ type Site struct {
 	TenantSlug    string
 	Epoch         int64 // grows to revoke all tokens of the tenant
 	AccessVersion int64 // of the tenant's access rules; 0 if it never had one
+	PullRules     int64 // version of the tenant's pull rules; 0 if it never had one
 	Suspended     bool  // the tenant is suspended: 403 for everything
 	NoPasswords   bool  // clients log in with keys and access tokens only
 	Registry      RegistryID

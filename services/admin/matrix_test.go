@@ -169,6 +169,11 @@ var matrixRows = map[string]struct {
 	"ListPromotionGates":  {&pb.ListPromotionGatesRequest{Parent: "tenants/t-{s}"}, false},
 	"UpdatePromotionGate": {&pb.UpdatePromotionGateRequest{PromotionGate: &pb.PromotionGate{Name: "tenants/t-there/promotionGates/gt-{s}", DisplayName: "Idle"}}, false},
 	"DeletePromotionGate": {&pb.DeletePromotionGateRequest{Name: "tenants/t-there/promotionGates/gt-{s}"}, false},
+	"CreatePullRule":      {&pb.CreatePullRuleRequest{Parent: "tenants/t-there", PullRuleId: "pl-{s}", PullRule: &pb.PullRule{ArtifactTypes: []string{"a/b"}, Disabled: true}}, true},
+	"GetPullRule":         {&pb.GetPullRuleRequest{Name: "tenants/t-there/pullRules/pl-{s}"}, false},
+	"ListPullRules":       {&pb.ListPullRulesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdatePullRule":      {&pb.UpdatePullRuleRequest{PullRule: &pb.PullRule{Name: "tenants/t-there/pullRules/pl-{s}", DisplayName: "Idle"}}, false},
+	"DeletePullRule":      {&pb.DeletePullRuleRequest{Name: "tenants/t-there/pullRules/pl-{s}"}, false},
 
 	"TestAccess": {&pb.TestAccessRequest{Name: "tenants/t-there", Principal: "serviceAccounts/a-{s}", Registry: "main", Reference: "app:1"}, false},
 
@@ -279,6 +284,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, idleRule)
 		a.call(200, "POST", "/v1/tenants/t-there/tagRules?tag_rule_id=tl-"+state, `{"no_delete": true, "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/promotionGates?promotion_gate_id=gt-"+state, `{"another_caller": true, "disabled": true}`)
+		a.call(200, "POST", "/v1/tenants/t-there/pullRules?pull_rule_id=pl-"+state, `{"artifact_types": ["a/b"], "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/retentionPolicies?retention_policy_id=rp-"+state, keepAll)
 		a.call(200, "POST", "/v1/tenants/t-there/groups?group_id=pg-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/identityProviders?identity_provider_id=ip-"+state, corpDirectory)
@@ -319,7 +325,7 @@ func resources(t *testing.T, a *api) {
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/trusts/tr-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "retentionPolicies/rp-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "pullRules/pl-deleting", "retentionPolicies/rp-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -121,29 +121,38 @@ func promotionGateOf(m *pb.PromotionGate) (meta.PromotionGate, error) {
 
 // checkGateEvidence checks what the gate asks the image to have.
 func checkGateEvidence(g meta.PromotionGate) error {
-	if n := len(g.Keys); n > maxKeys {
-		return invalid(fieldPromotionGate+"public_keys", "%d keys exceed the maximum of %d", n, maxKeys)
-	}
-	for i, key := range g.Keys {
-		if err := checkPublicKey(fmt.Sprintf("%spublic_keys[%d]", fieldPromotionGate, i), key); err != nil {
-			return err
-		}
+	if err := checkEvidence(fieldPromotionGate, g.Keys, g.ArtifactTypes); err != nil {
+		return err
 	}
 	if err := checkSignerIdentities(fieldPromotionGate+"identities", g.Identities); err != nil {
 		return err
-	}
-	if n := len(g.ArtifactTypes); n > maxGateTypes {
-		return invalid(fieldPromotionGate+"artifact_types", "%d types exceed the maximum of %d", n, maxGateTypes)
-	}
-	for i, one := range g.ArtifactTypes {
-		if one == "" || len(one) > maxGateText {
-			return invalid(fmt.Sprintf("%sartifact_types[%d]", fieldPromotionGate, i), "a type has from 1 to %d bytes", maxGateText)
-		}
 	}
 	if err := checkGateNames(fieldPromotionGate+"annotations", g.Annotations); err != nil {
 		return err
 	}
 	return checkGateNames(fieldPromotionGate+"labels", g.Labels)
+}
+
+// checkEvidence checks the keys and artifact types of a gate or pull rule; field begins their
+// names.
+func checkEvidence(field string, keys, artifactTypes []string) error {
+	if n := len(keys); n > maxKeys {
+		return invalid(field+"public_keys", "%d keys exceed the maximum of %d", n, maxKeys)
+	}
+	for i, key := range keys {
+		if err := checkPublicKey(fmt.Sprintf("%spublic_keys[%d]", field, i), key); err != nil {
+			return err
+		}
+	}
+	if n := len(artifactTypes); n > maxGateTypes {
+		return invalid(field+"artifact_types", "%d types exceed the maximum of %d", n, maxGateTypes)
+	}
+	for i, one := range artifactTypes {
+		if one == "" || len(one) > maxGateText {
+			return invalid(fmt.Sprintf("%sartifact_types[%d]", field, i), "a type has from 1 to %d bytes", maxGateText)
+		}
+	}
+	return nil
 }
 
 // checkGateNames checks annotations or labels.

@@ -77,6 +77,11 @@ func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReference
 		answer.Wins = i == a.Winner
 		m.Answers = append(m.Answers, answer)
 	}
+	for _, v := range a.PullRules {
+		m.PullRules = append(m.PullRules, &pb.Resolution_PullRuleVerdict{
+			PullRule: "pullRules/" + v.Rule, Enforced: v.Enforced, Met: v.Lacking == "", Detail: v.Lacking,
+		})
+	}
 	return m, nil
 }
 

@@ -119,6 +119,10 @@ func (t seedTenant) references() []seedReference {
 		m, _, _ := decoded[*pb.TagRule](r.Fields)
 		add(kindRegistry, m.GetRegistry(), "tag_rules[%d].registry", i)
 	}
+	for i, r := range t.PullRules {
+		m, _, _ := decoded[*pb.PullRule](r.Fields)
+		add(kindRegistry, m.GetRegistry(), "pull_rules[%d].registry", i)
+	}
 	for i, r := range t.PromotionGates {
 		m, _, _ := decoded[*pb.PromotionGate](r.Fields)
 		add(kindRegistry, m.GetRegistry(), "promotion_gates[%d].registry", i)

@@ -26,6 +26,7 @@ type seedTenant struct {
 	AccessRules     []seedResource `yaml:"access_rules"`
 	TagRules        []seedResource `yaml:"tag_rules"`
 	PromotionGates  []seedResource `yaml:"promotion_gates"`
+	PullRules       []seedResource `yaml:"pull_rules"`
 	Retention       []seedResource `yaml:"retention_policies"`
 }
 
@@ -76,6 +77,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	k.resources(at+".access_rules", t.AccessRules, checkSeedRule)
 	k.resources(at+".tag_rules", t.TagRules, checkSeedTagRule)
 	k.resources(at+".promotion_gates", t.PromotionGates, checkSeedPromotionGate)
+	k.resources(at+".pull_rules", t.PullRules, checkSeedPullRule)
 	k.resources(at+".retention_policies", t.Retention, checkSeedRetention)
 }
 
@@ -113,6 +115,9 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 		return err
 	}
 	if err := each("tag_rules", t.TagRules, func(r seedResource) error { return s.applyTagRule(ctx, name, r) }); err != nil {
+		return err
+	}
+	if err := each("pull_rules", t.PullRules, func(r seedResource) error { return s.applyPullRule(ctx, name, r) }); err != nil {
 		return err
 	}
 	if err := each("promotion_gates", t.PromotionGates, func(r seedResource) error { return s.applyPromotionGate(ctx, name, r) }); err != nil {

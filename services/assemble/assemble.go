@@ -26,7 +26,9 @@ import (
 	"github.com/berth-registry/berth/services/internal/keyuse"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/internal/people"
+	"github.com/berth-registry/berth/services/internal/pullrules"
 	"github.com/berth-registry/berth/services/internal/pulls"
+	"github.com/berth-registry/berth/services/internal/respond"
 	"github.com/berth-registry/berth/services/janitor"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
@@ -84,6 +86,7 @@ type builder struct {
 	refused     *audit.Refusals
 	mirrors     *audit.Mirrors
 	pulls       *audit.Pulls    // nil where no sink is told of pulls
+	pullRules   *pullrules.Gate // decides about pulls
 	recorder    *pulls.Recorder // of hosted content; nil where none is pulled through this process
 	uses        *keyuse.Uses
 	passwords   *password.Hasher
@@ -178,6 +181,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if c.RunsData() {
 		b.recorder = pulls.NewRecorder(s.meta, d.Log)
 	}
+	b.pullRules = pullrules.New(pullrules.Config{
+		Meta: s.meta, Blobs: respond.Blobs{Store: s.blobs, Meta: s.meta, Log: d.Log, Verify: c.VerifyPulls}, Log: d.Log, Metrics: d.Metrics,
+	})
 	if err := b.chains(); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (b *builder) chains() error {
 	}, func() float64 { return float64(b.fetches.Running()) }))
 	b.proxy = proxy.New(proxy.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.topologies, Metrics: b.Metrics,
-		Upstreams: b.clients, Turnover: b.room.Turnover, Verify: b.config.VerifyPulls, Pulls: b.recorder,
+		Upstreams: b.clients, Turnover: b.room.Turnover, Verify: b.config.VerifyPulls, Pulls: b.recorder, PullRules: b.pullRules,
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })
 	return nil

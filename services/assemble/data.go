@@ -67,7 +67,7 @@ func (b builder) services(tokens *access.Issuer, accounts *token.Authenticator) 
 		return s, err
 	}
 	if b.config.Runs(boot.RegistryService) {
-		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs, Log: b.Log, Topologies: b.topologies, Verify: b.config.VerifyPulls, Pulls: b.recorder}), s.Proxy, b.around...)
+		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs, Log: b.Log, Topologies: b.topologies, Verify: b.config.VerifyPulls, Pulls: b.recorder, PullRules: b.pullRules}), s.Proxy, b.around...)
 	}
 	if b.config.Runs(boot.UploadService) {
 		s.Upload = upload.NewHandler(upload.New(upload.Config{Meta: meta, Blobs: blobs, Topologies: b.topologies}), b.around...)

@@ -29,6 +29,9 @@ type PullRequest struct {
 	// Caller is what the caller may do in other registries of the tenant, with the repository
 	// that the path of the request names.
 	Caller chain.Caller
+
+	Requested meta.Repo // in the registry of the host, with the name in the path
+	PullRules int64     // version of the tenant's pull rules
 }
 
 // pull is a PullRequest with its walk through the members.
@@ -36,7 +39,8 @@ type pull struct {
 	PullRequest
 	service  *Service
 	walk     chain.Walk
-	unfilled bool // the cache of an upstream answered, which the caller may not fill
+	from     origin // of the manifest that was found
+	unfilled bool   // the cache of an upstream answered, which the caller may not fill
 }
 
 // resolveChain finds the members to ask.

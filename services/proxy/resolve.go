@@ -17,13 +17,15 @@ import (
 // has the manifest, that is in the trace and not an error.
 func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool, caller chain.Caller) (chain.Trace, error) {
 	trace := chain.Trace{Name: name, Reference: ref.String(), Winner: -1}
-	ctx, p, err := s.resolveChain(ctx, PullRequest{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name, Anonymous: anonymous, Caller: caller})
+	ctx, p, err := s.resolveChain(ctx, PullRequest{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name, Anonymous: anonymous, Caller: caller, Requested: meta.Repo{Tenant: id, Name: name}})
 	if err != nil {
 		return trace, err
 	}
+	p.Requested.Registry = p.walk.Registries[0]
 	own := &chain.Member{Name: "registries/" + registry, Registry: p.walk.Registries[0]}
 	var found cache.Manifest
-	found.Manifest, err = s.meta.FindManifest(ctx, meta.Repo{Tenant: id, Registry: own.Registry, Name: name}, ref)
+	p.from.repo = p.Requested
+	found.Manifest, err = s.meta.FindManifest(ctx, p.Requested, ref)
 	trace.Answers = []chain.Answer{answerOf(own, found, chain.Internal(err))}
 	if err != nil && fault.KindOf(err) == fault.NotFound {
 		found, err = p.manifest(ctx, ref)
@@ -32,10 +34,21 @@ func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registr
 		}
 	}
 	trace.Outcome = chain.OutcomeOf(err)
-	if err == nil {
-		trace.Winner = len(trace.Answers) - 1
+	if err != nil {
+		return trace, nil //nolint:nilerr // it is in the trace
 	}
-	return trace, nil
+	trace.Winner = len(trace.Answers) - 1
+	trace.PullRules, err = s.rules.Explain(ctx, p.rulesFor(0, ref), p.answer(found))
+	for _, v := range trace.PullRules {
+		switch {
+		case !v.Enforced || v.Lacking == "" || trace.Outcome == chain.Outage:
+		case v.Unknown:
+			trace.Outcome = chain.Outage
+		default:
+			trace.Outcome = chain.Denied
+		}
+	}
+	return trace, err
 }
 
 // answerOf is a member's result in a trace; found is valid if err is nil.

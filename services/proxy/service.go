@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/chains"
+	"github.com/berth-registry/berth/services/internal/pullrules"
 	"github.com/berth-registry/berth/services/internal/pulls"
 	"github.com/berth-registry/berth/services/internal/respond"
 	"github.com/berth-registry/berth/services/proxy/cache"
@@ -41,6 +42,8 @@ type Config struct {
 	Verify bool // compare each stored blob with its digest while it is sent
 
 	Pulls *pulls.Recorder // of manifests that members host; nil: none is recorded
+
+	PullRules *pullrules.Gate // the process's; nil: one of its own
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -51,6 +54,7 @@ type Meta interface {
 	FindNameClaim(ctx context.Context, r meta.Repo) (meta.NameClaim, error)
 	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)
 	MarkSuspect(ctx context.Context, b meta.Blob) error
+	meta.PullPolicyFinder
 }
 
 // Service has one method per operation. The rules of its endpoints check rights
@@ -63,6 +67,7 @@ type Service struct {
 	caches     *cache.Caches
 	budget     *respond.ByteBudget
 	pulls      *pulls.Recorder
+	rules      *pullrules.Gate
 }
 
 // New makes the service. Run does its background work.
@@ -74,6 +79,9 @@ func New(c Config) *Service {
 		c.Topologies = chains.NewTopologies(c.Meta)
 	}
 	blobs := respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log, Verify: c.Verify}
+	if c.PullRules == nil {
+		c.PullRules = pullrules.New(pullrules.Config{Meta: c.Meta, Blobs: blobs, Log: c.Log, Now: c.Now})
+	}
 	return &Service{
 		meta: c.Meta, blobs: blobs, upstreams: c.Upstreams, topologies: c.Topologies,
 		caches: cache.New(cache.Config{
@@ -82,6 +90,7 @@ func New(c Config) *Service {
 		}),
 		budget: respond.NewByteBudget(),
 		pulls:  c.Pulls,
+		rules:  c.PullRules,
 	}
 }
 

@@ -49,6 +49,8 @@ func pullOf(c *front.Call) PullRequest {
 		Caller:    chain.CallerOf(&c.Rights, c.Route.Name),
 		Anonymous: c.Principal.Anonymous(),
 		CacheOnly: !c.MayFill(),
+		Requested: c.Repo(),
+		PullRules: c.Site.PullRules,
 	}
 }
 

@@ -11,22 +11,34 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/pullrules"
 )
 
 // GetManifestRequest asks for a manifest by tag or digest.
 type GetManifestRequest struct {
 	Repo      meta.Repo
 	Reference oci.Reference
+	Registry  string // slug
+	PullRules int64  // version of the tenant's pull rules
 }
 
 // GetManifest returns the manifest byte for byte as it was pushed, with the
 // media type of its first push (contract row D1).
 func (s *Service) GetManifest(ctx context.Context, req GetManifestRequest) (meta.Manifest, error) {
 	m, err := s.meta.FindManifest(ctx, req.Repo, req.Reference)
-	if err == nil {
-		s.pulls.Add(req.Repo, req.Reference, m.Digest)
+	if err != nil {
+		return m, markNotHosted(err)
 	}
-	return m, markNotHosted(err)
+	if req.PullRules != 0 {
+		err = s.rules.Check(ctx,
+			pullrules.Pull{Rules: req.PullRules, Repo: req.Repo, Registry: req.Registry, Tag: req.Reference.Tag},
+			pullrules.Answer{Registry: req.Registry, Repo: req.Repo, Manifest: m})
+		if err != nil {
+			return meta.Manifest{}, err
+		}
+	}
+	s.pulls.Add(req.Repo, req.Reference, m.Digest)
+	return m, nil
 }
 
 // PutManifestRequest is a manifest to store.

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/policy"
+	"github.com/berth-registry/berth/services/internal/pullrules"
 	"github.com/berth-registry/berth/services/internal/pulls"
 	"github.com/berth-registry/berth/services/internal/respond"
 	"github.com/berth-registry/berth/services/internal/source"
@@ -28,6 +29,8 @@ type Config struct {
 	Verify bool // compare each blob with its digest while it is sent
 
 	Pulls *pulls.Recorder // of hosted manifests; nil: none is recorded
+
+	PullRules *pullrules.Gate // the process's; nil: one of its own
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -40,6 +43,7 @@ type Meta interface {
 	meta.ClaimFinder
 	meta.Adopter
 	meta.CachedAges
+	meta.PullPolicyFinder
 	FindCachedTag(ctx context.Context, r meta.Repo, tag string) (meta.CachedTag, error)
 }
 
@@ -52,6 +56,7 @@ type Service struct {
 	guard   chains.PushGuard
 	sources source.Finder
 	pulls   *pulls.Recorder
+	rules   *pullrules.Gate
 }
 
 // New makes the service.
@@ -68,6 +73,10 @@ func New(c Config) *Service {
 		budget: respond.NewByteBudget(),
 		guard:  chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 		pulls:  c.Pulls,
+		rules:  c.PullRules,
+	}
+	if s.rules == nil {
+		s.rules = pullrules.New(pullrules.Config{Meta: c.Meta, Blobs: s.blobs, Log: c.Log, Now: c.Now})
 	}
 	s.sources = source.Finder{Meta: c.Meta, Blobs: c.Blobs, Policy: policy.NewStored(c.Meta, s.blobs, c.Now)}
 	return s

@@ -65,7 +65,7 @@ func byReference(digest, tag http.Handler) http.Handler {
 
 func decodeGetManifest(ctx context.Context, _ *http.Request) (GetManifestRequest, error) {
 	c := front.CallOf(ctx)
-	return GetManifestRequest{Repo: c.Repo(), Reference: c.Route.Reference}, nil
+	return GetManifestRequest{Repo: c.Repo(), Reference: c.Route.Reference, Registry: c.Site.RegistrySlug, PullRules: c.Site.PullRules}, nil
 }
 
 // decodePutManifest reads more tags from the query

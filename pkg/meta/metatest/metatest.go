@@ -136,6 +136,7 @@ func Run(t *testing.T, open Open) {
 		{"Provisional", testProvisional},
 		{"Promotion", testPromotion},
 		{"PromotionGates", testPromotionGates},
+		{"PullRules", testPullRules},
 		{"AdoptionRaces", testAdoptionRaces},
 	} {
 		t.Run(noun.name, func(t *testing.T) {

@@ -12,7 +12,7 @@ WITH RECURSIVE repo AS (
      SELECT r.id
        FROM registries g
        JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id AND r.name = $3 AND r.state = 'active'
-      WHERE g.tenant_id = $1 AND g.id = $2 AND g.state = 'active' AND g.upstream_id IS NOT NULL),
+      WHERE g.tenant_id = $1 AND g.id = $2 AND g.state = 'active'),
 up (digest) AS (
      SELECT $4::bytea
      UNION

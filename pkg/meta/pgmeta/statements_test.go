@@ -114,6 +114,7 @@ var large = []string{
 	`UPDATE registries SET upstream_id = id WHERE id % 4 = 0`,
 	`INSERT INTO upstream_groups SELECT i / 2 + 1, 'g' || i, '[]', 1, now(), now() FROM generate_series(1, 4000) i`,
 	`INSERT INTO promotion_gates SELECT i / 2 + 1, 'l' || i, '', '', false, '{}', 1, now(), now() FROM generate_series(1, 4000) i`,
+	`INSERT INTO pull_rules SELECT i / 2 + 1, 'l' || i, '', '', false, '{}', 1, now(), now() FROM generate_series(1, 4000) i`,
 	`INSERT INTO tag_rules SELECT i / 2 + 1, 'l' || i, '', '', false, '{}', 1, now(), now() FROM generate_series(1, 4000) i`,
 	`INSERT INTO mirror_hosts SELECT i / 2 + 1, 'm' || i, 'main', 'u', '', false, '', '', 1, now(), now() FROM generate_series(1, 4000) i`,
 	`INSERT INTO mirror_names SELECT tenant_id, slug, true, sha256(slug::bytea), now() FROM mirror_hosts`,

@@ -112,9 +112,12 @@ func (s *Store) RecordPulls(ctx context.Context, pulls []meta.CachedPull) error 
 }
 
 // The registry, too, since a replaced cache must not be found.
-const activeCache = `
+const (
+	activeRegistry = `
   FROM repositories r
-  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active' AND g.upstream_id IS NOT NULL`
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active'`
+	activeCache = activeRegistry + ` AND g.upstream_id IS NOT NULL`
+)
 
 const ofRepo = `
  WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'`

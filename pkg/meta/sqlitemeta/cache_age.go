@@ -11,7 +11,7 @@ import (
 
 const lineage = `
 WITH RECURSIVE repo (id) AS (
-     SELECT r.id` + activeCache + ofRepo + `),
+     SELECT r.id` + activeRegistry + ofRepo + `),
 up (digest) AS (
      SELECT ?4
      UNION

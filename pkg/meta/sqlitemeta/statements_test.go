@@ -120,6 +120,7 @@ var walks = map[string]string{
 	"deleteTenantDomains":  "deletes them all",
 	"deleteTenantRules":    "deletes them all",
 	"selectAccessPolicy":   "returns them all",
+	"selectPullPolicy":     "returns them all",
 	"ruleOfNameSQLite":     "reads the rules of a tenant, when what they could name is deleted",
 
 	"closeTenantDomains":      "changes them all",
@@ -147,8 +148,10 @@ var walks = map[string]string{
 	"countAccessRules":            "has a LIMIT",
 	"countTagRules":               "has a LIMIT",
 	"countPromotionGates":         "has a LIMIT",
+	"countPullRules":              "has a LIMIT",
 	"ActivePromotionGates":        "reads the few promotion gates of a tenant",
 	"deleteTenantGates":           "deletes them all",
+	"deleteTenantPullRules":       "deletes them all",
 	"countRetentionPolicies":      "has a LIMIT",
 	"deleteTenantRetention":       "deletes them all",
 	"endRetentionClaims":          "changes the few runs of a tenant",

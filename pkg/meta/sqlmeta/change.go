@@ -147,6 +147,7 @@ const (
 	countPersonKeys        = `SELECT count(*) FROM (SELECT 1 FROM person_tokens WHERE provider_id = $1 AND subject = $2 LIMIT $3) AS counted`
 	countTrusts            = `SELECT count(*) FROM (SELECT 1 FROM account_trusts WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
 	countAccessRules       = `SELECT count(*) FROM (SELECT 1 FROM access_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countPullRules         = `SELECT count(*) FROM (SELECT 1 FROM pull_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countPromotionGates    = `SELECT count(*) FROM (SELECT 1 FROM promotion_gates WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countTagRules          = `SELECT count(*) FROM (SELECT 1 FROM tag_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countRetentionPolicies = `SELECT count(*) FROM (SELECT 1 FROM retention_policies WHERE tenant_id = $1 LIMIT $2) AS counted`

@@ -23,6 +23,7 @@ UPDATE domains SET verified = false, was_verified = true, version = version + 1 
 	deleteTenantDomains         = `DELETE FROM domains WHERE tenant_id = $1`
 	deleteTenantRules           = `DELETE FROM access_rules WHERE tenant_id = $1`
 	deleteTenantGates           = `DELETE FROM promotion_gates WHERE tenant_id = $1`
+	deleteTenantPullRules       = `DELETE FROM pull_rules WHERE tenant_id = $1`
 	deleteTenantTagRules        = `DELETE FROM tag_rules WHERE tenant_id = $1`
 	deleteTenantRetention       = `DELETE FROM retention_policies WHERE tenant_id = $1` // with their runs
 	deleteTenantPrincipalGroups = `DELETE FROM principal_groups WHERE tenant_id = $1`   // with their members
@@ -73,7 +74,7 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 // keys, and upstreams with their credentials.
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
-		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantTagRules, deleteTenantGates, deleteTenantRetention, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
+		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantTagRules, deleteTenantGates, deleteTenantPullRules, deleteTenantRetention, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
 		deleteTenantMirrorHosts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches, deleteMappedInTenant, deleteMadeInTenant,
 	} {
 		if err := t.Queue(statement, id); err != nil {

@@ -62,6 +62,15 @@ func (s Stored) ListReferrers(ctx context.Context, r meta.Repo, subject oci.Dige
 	return rows, chain.Internal(err)
 }
 
+// Hosted is the content that is pushed.
+type Hosted struct{ Stored }
+
+// FindManifest implements Content.
+func (h Hosted) FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference) (meta.Manifest, error) {
+	m, err := h.Meta.FindManifest(ctx, r, ref)
+	return m, chain.Internal(err)
+}
+
 // IsAbsent reports whether the error of a Content means that it does not exist. Lost bytes
 // of a cached blob are as if it were not cached.
 func IsAbsent(err error) bool {

@@ -32,7 +32,7 @@ func (c Checker) isEvidence(ctx context.Context, r meta.Repo, d oci.Digest, m *o
 	if v, ok := c.Verdicts.known.Find(keyOf(r, d)); ok && v.evidence {
 		return true, nil
 	}
-	is, err := c.looksLikeEvidence(ctx, r, m)
+	is, err := looksLikeEvidence(ctx, c.content(), r, m)
 	if is {
 		c.Verdicts.remember(r, d, verdict{evidence: true}, nil)
 	}
@@ -47,7 +47,7 @@ func (c Checker) isEvidence(ctx context.Context, r meta.Repo, d oci.Digest, m *o
 // must have a type that containerd does not unpack, and, since other clients try to unpack
 // all types, bytes that are no archive. For an index it suffices that it lists artifacts:
 // each of them is checked itself.
-func (c Checker) looksLikeEvidence(ctx context.Context, r meta.Repo, m *oci.Manifest) (bool, error) {
+func looksLikeEvidence(ctx context.Context, from Content, r meta.Repo, m *oci.Manifest) (bool, error) {
 	layers := m.Blobs
 	switch {
 	case len(m.Children) > 0:
@@ -67,12 +67,27 @@ func (c Checker) looksLikeEvidence(ctx context.Context, r meta.Repo, m *oci.Mani
 		return false, nil
 	}
 	for _, layer := range layers {
-		is, err := c.isDocument(ctx, r, layer)
+		is, err := isDocument(ctx, from, r, layer)
 		if !is {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+// IsCompanion reports whether a manifest says something about images and cannot be run as one:
+// it is evidence, or refers to a subject without the config and the layers of an image.
+func IsCompanion(ctx context.Context, from Content, r meta.Repo, m *oci.Manifest) (bool, error) {
+	if m.Subject != nil && len(m.Children) == 0 && m.Config != nil && !isImage(m.Config.MediaType) &&
+		!slices.ContainsFunc(m.Blobs[1:], func(layer oci.Descriptor) bool { return isImageLayer(layer.MediaType) }) {
+		return true, nil
+	}
+	return looksLikeEvidence(ctx, from, r, m)
+}
+
+// isImageLayer reports whether clients unpack layers of the type.
+func isImageLayer(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(mediaType, "application/vnd.docker.image.rootfs.")
 }
 
 // maxDocuments is the most bytes of all layers of evidence, which are read to their end.
@@ -93,8 +108,8 @@ const blockSize = 512
 
 // isDocument reports whether the blob is text or a COSE signature, and no archive. It is
 // read to its end, so that the bytes that were looked at are those of the digest.
-func (c Checker) isDocument(ctx context.Context, r meta.Repo, d oci.Descriptor) (bool, error) {
-	content, err := c.content().OpenBlob(ctx, r, d)
+func isDocument(ctx context.Context, from Content, r meta.Repo, d oci.Descriptor) (bool, error) {
+	content, err := from.OpenBlob(ctx, r, d)
 	if err != nil {
 		if IsAbsent(err) {
 			err = nil

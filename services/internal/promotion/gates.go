@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
-	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -215,6 +214,5 @@ func (c content) FindManifest(ctx context.Context, r meta.Repo, ref oci.Referenc
 	if ref.Digest == "" && c.planning.from.Cached(r) {
 		return c.Stored.FindManifest(ctx, r, ref)
 	}
-	m, err := c.Meta.FindManifest(ctx, r, ref)
-	return m, chain.Internal(err)
+	return policy.Hosted{Stored: c.Stored}.FindManifest(ctx, r, ref)
 }

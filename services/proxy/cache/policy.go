@@ -15,17 +15,26 @@ func (r *Repository) permits(ctx context.Context, m Manifest) error {
 }
 
 func (r *Repository) checker() policy.Checker {
-	stored := policy.Stored{Meta: r.caches.Meta, Blobs: r.caches.Blobs}
-	asking := *r // what is decided counts for all callers, also for those that may not fill the cache
-	asking.CacheOnly = false
 	return policy.Checker{
-		Seen: r.caches.Meta, Now: r.caches.Now, Verdicts: r.caches.verdicts, Stored: stored, Upstream: evidence{&asking, stored},
+		Seen: r.caches.Meta, Now: r.caches.Now, Verdicts: r.caches.verdicts, Stored: r.stored(), Upstream: r.Evidence(),
 		Once: func(ctx context.Context, work string, f func(ctx context.Context) error) error {
 			_, err := singleFlight(ctx, r, work, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 			return err
 		},
 		Pulled: r.pulled,
 	}
+}
+
+func (r *Repository) stored() policy.Stored {
+	return policy.Stored{Meta: r.caches.Meta, Blobs: r.caches.Blobs}
+}
+
+// Evidence is what rules read besides a manifest, from the cache or the upstream. What is
+// decided by it counts for all callers, also for those that may not fill the cache.
+func (r *Repository) Evidence() policy.Content {
+	asking := *r
+	asking.CacheOnly = false
+	return evidence{&asking, r.stored()}
 }
 
 // isYoung reports whether the manifest that a tag has moved to must not be served yet. It

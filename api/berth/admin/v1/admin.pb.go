@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xf3\x9f\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\x9e\xa5\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -128,7 +128,12 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x10GetPromotionGate\x12'.berth.admin.v1.GetPromotionGateRequest\x1a\x1d.berth.admin.v1.PromotionGate\"1\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02'\x12%/v1/{name=tenants/*/promotionGates/*}\x12\x9e\x01\n" +
 	"\x12ListPromotionGates\x12).berth.admin.v1.ListPromotionGatesRequest\x1a*.berth.admin.v1.ListPromotionGatesResponse\"1\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=tenants/*}/promotionGates\x12\xb2\x01\n" +
 	"\x13UpdatePromotionGate\x12*.berth.admin.v1.UpdatePromotionGateRequest\x1a\x1d.berth.admin.v1.PromotionGate\"P\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02F:\x0epromotion_gate24/v1/{promotion_gate.name=tenants/*/promotionGates/*}\x12\x8c\x01\n" +
-	"\x13DeletePromotionGate\x12*.berth.admin.v1.DeletePromotionGateRequest\x1a\x16.google.protobuf.Empty\"1\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02'*%/v1/{name=tenants/*/promotionGates/*}\x12\xae\x01\n" +
+	"\x13DeletePromotionGate\x12*.berth.admin.v1.DeletePromotionGateRequest\x1a\x16.google.protobuf.Empty\"1\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02'*%/v1/{name=tenants/*/promotionGates/*}\x12\x8a\x01\n" +
+	"\x0eCreatePullRule\x12%.berth.admin.v1.CreatePullRuleRequest\x1a\x18.berth.admin.v1.PullRule\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-:\tpull_rule\" /v1/{parent=tenants/*}/pullRules\x12y\n" +
+	"\vGetPullRule\x12\".berth.admin.v1.GetPullRuleRequest\x1a\x18.berth.admin.v1.PullRule\",\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=tenants/*/pullRules/*}\x12\x8a\x01\n" +
+	"\rListPullRules\x12$.berth.admin.v1.ListPullRulesRequest\x1a%.berth.admin.v1.ListPullRulesResponse\",\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=tenants/*}/pullRules\x12\x94\x01\n" +
+	"\x0eUpdatePullRule\x12%.berth.admin.v1.UpdatePullRuleRequest\x1a\x18.berth.admin.v1.PullRule\"A\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x027:\tpull_rule2*/v1/{pull_rule.name=tenants/*/pullRules/*}\x12}\n" +
+	"\x0eDeletePullRule\x12%.berth.admin.v1.DeletePullRuleRequest\x1a\x16.google.protobuf.Empty\",\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\"* /v1/{name=tenants/*/pullRules/*}\x12\xae\x01\n" +
 	"\x15CreateRetentionPolicy\x12,.berth.admin.v1.CreateRetentionPolicyRequest\x1a\x1f.berth.admin.v1.RetentionPolicy\"F\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02<:\x10retention_policy\"(/v1/{parent=tenants/*}/retentionPolicies\x12\x96\x01\n" +
 	"\x12GetRetentionPolicy\x12).berth.admin.v1.GetRetentionPolicyRequest\x1a\x1f.berth.admin.v1.RetentionPolicy\"4\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02*\x12(/v1/{name=tenants/*/retentionPolicies/*}\x12\xaa\x01\n" +
 	"\x15ListRetentionPolicies\x12,.berth.admin.v1.ListRetentionPoliciesRequest\x1a-.berth.admin.v1.ListRetentionPoliciesResponse\"4\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02*\x12(/v1/{parent=tenants/*}/retentionPolicies\x12\xbf\x01\n" +
@@ -278,115 +283,122 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListPromotionGatesRequest)(nil),           // 93: berth.admin.v1.ListPromotionGatesRequest
 	(*UpdatePromotionGateRequest)(nil),          // 94: berth.admin.v1.UpdatePromotionGateRequest
 	(*DeletePromotionGateRequest)(nil),          // 95: berth.admin.v1.DeletePromotionGateRequest
-	(*CreateRetentionPolicyRequest)(nil),        // 96: berth.admin.v1.CreateRetentionPolicyRequest
-	(*GetRetentionPolicyRequest)(nil),           // 97: berth.admin.v1.GetRetentionPolicyRequest
-	(*ListRetentionPoliciesRequest)(nil),        // 98: berth.admin.v1.ListRetentionPoliciesRequest
-	(*UpdateRetentionPolicyRequest)(nil),        // 99: berth.admin.v1.UpdateRetentionPolicyRequest
-	(*DeleteRetentionPolicyRequest)(nil),        // 100: berth.admin.v1.DeleteRetentionPolicyRequest
-	(*RunRetentionPolicyRequest)(nil),           // 101: berth.admin.v1.RunRetentionPolicyRequest
-	(*SimulateRetentionRequest)(nil),            // 102: berth.admin.v1.SimulateRetentionRequest
-	(*ExplainRetentionRequest)(nil),             // 103: berth.admin.v1.ExplainRetentionRequest
-	(*TestAccessRequest)(nil),                   // 104: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 105: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 106: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 107: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 108: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 109: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 110: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 111: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 112: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 113: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 114: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 115: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 116: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 117: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 118: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 119: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 120: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 121: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 122: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 123: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 124: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 125: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 126: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 127: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 128: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 129: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 130: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 131: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 132: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 133: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 134: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 135: berth.admin.v1.StopScrubRequest
-	(*CreateBackupRequest)(nil),                 // 136: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 137: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 138: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 139: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 140: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 141: berth.admin.v1.Deletion
-	(*PurgeDigestResponse)(nil),                 // 142: berth.admin.v1.PurgeDigestResponse
-	(*Registry)(nil),                            // 143: berth.admin.v1.Registry
-	(*ContentSize)(nil),                         // 144: berth.admin.v1.ContentSize
-	(*ListRegistriesResponse)(nil),              // 145: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 146: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 147: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 148: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 149: berth.admin.v1.ListTagsResponse
-	(*ListTagHistoryResponse)(nil),              // 150: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 151: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 152: berth.admin.v1.ListDeletedManifestsResponse
-	(*PromoteImageResponse)(nil),                // 153: berth.admin.v1.PromoteImageResponse
-	(*ListNameClaimsResponse)(nil),              // 154: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 155: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 156: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 157: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 158: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 159: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 160: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 161: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 162: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 163: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 164: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 165: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 166: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 167: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 168: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 169: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 170: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 171: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 172: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 173: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 174: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 175: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 176: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 177: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 178: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 179: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 180: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 181: berth.admin.v1.ListTagRulesResponse
-	(*PromotionGate)(nil),                       // 182: berth.admin.v1.PromotionGate
-	(*ListPromotionGatesResponse)(nil),          // 183: berth.admin.v1.ListPromotionGatesResponse
-	(*RetentionPolicy)(nil),                     // 184: berth.admin.v1.RetentionPolicy
-	(*ListRetentionPoliciesResponse)(nil),       // 185: berth.admin.v1.ListRetentionPoliciesResponse
-	(*SimulateRetentionResponse)(nil),           // 186: berth.admin.v1.SimulateRetentionResponse
-	(*ExplainRetentionResponse)(nil),            // 187: berth.admin.v1.ExplainRetentionResponse
-	(*TestAccessResponse)(nil),                  // 188: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 189: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 190: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 191: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 192: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 193: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 194: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 195: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 196: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 197: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 198: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 199: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 200: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 201: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 202: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 203: berth.admin.v1.Scrub
-	(*Backup)(nil),                              // 204: berth.admin.v1.Backup
+	(*CreatePullRuleRequest)(nil),               // 96: berth.admin.v1.CreatePullRuleRequest
+	(*GetPullRuleRequest)(nil),                  // 97: berth.admin.v1.GetPullRuleRequest
+	(*ListPullRulesRequest)(nil),                // 98: berth.admin.v1.ListPullRulesRequest
+	(*UpdatePullRuleRequest)(nil),               // 99: berth.admin.v1.UpdatePullRuleRequest
+	(*DeletePullRuleRequest)(nil),               // 100: berth.admin.v1.DeletePullRuleRequest
+	(*CreateRetentionPolicyRequest)(nil),        // 101: berth.admin.v1.CreateRetentionPolicyRequest
+	(*GetRetentionPolicyRequest)(nil),           // 102: berth.admin.v1.GetRetentionPolicyRequest
+	(*ListRetentionPoliciesRequest)(nil),        // 103: berth.admin.v1.ListRetentionPoliciesRequest
+	(*UpdateRetentionPolicyRequest)(nil),        // 104: berth.admin.v1.UpdateRetentionPolicyRequest
+	(*DeleteRetentionPolicyRequest)(nil),        // 105: berth.admin.v1.DeleteRetentionPolicyRequest
+	(*RunRetentionPolicyRequest)(nil),           // 106: berth.admin.v1.RunRetentionPolicyRequest
+	(*SimulateRetentionRequest)(nil),            // 107: berth.admin.v1.SimulateRetentionRequest
+	(*ExplainRetentionRequest)(nil),             // 108: berth.admin.v1.ExplainRetentionRequest
+	(*TestAccessRequest)(nil),                   // 109: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 110: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 111: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 112: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 113: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 114: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 115: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 116: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 117: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 118: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 119: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 120: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 121: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 122: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 123: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 124: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 125: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 126: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 127: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 128: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 129: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 130: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 131: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 132: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 133: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 134: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 135: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 136: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 137: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 138: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 139: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 140: berth.admin.v1.StopScrubRequest
+	(*CreateBackupRequest)(nil),                 // 141: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 142: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 143: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 144: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 145: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 146: berth.admin.v1.Deletion
+	(*PurgeDigestResponse)(nil),                 // 147: berth.admin.v1.PurgeDigestResponse
+	(*Registry)(nil),                            // 148: berth.admin.v1.Registry
+	(*ContentSize)(nil),                         // 149: berth.admin.v1.ContentSize
+	(*ListRegistriesResponse)(nil),              // 150: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 151: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 152: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 153: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 154: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryResponse)(nil),              // 155: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 156: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 157: berth.admin.v1.ListDeletedManifestsResponse
+	(*PromoteImageResponse)(nil),                // 158: berth.admin.v1.PromoteImageResponse
+	(*ListNameClaimsResponse)(nil),              // 159: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 160: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 161: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 162: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 163: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 164: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 165: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 166: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 167: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 168: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 169: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 170: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 171: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 172: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 173: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 174: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 175: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 176: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 177: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 178: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 179: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 180: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 181: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 182: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 183: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 184: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 185: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 186: berth.admin.v1.ListTagRulesResponse
+	(*PromotionGate)(nil),                       // 187: berth.admin.v1.PromotionGate
+	(*ListPromotionGatesResponse)(nil),          // 188: berth.admin.v1.ListPromotionGatesResponse
+	(*PullRule)(nil),                            // 189: berth.admin.v1.PullRule
+	(*ListPullRulesResponse)(nil),               // 190: berth.admin.v1.ListPullRulesResponse
+	(*RetentionPolicy)(nil),                     // 191: berth.admin.v1.RetentionPolicy
+	(*ListRetentionPoliciesResponse)(nil),       // 192: berth.admin.v1.ListRetentionPoliciesResponse
+	(*SimulateRetentionResponse)(nil),           // 193: berth.admin.v1.SimulateRetentionResponse
+	(*ExplainRetentionResponse)(nil),            // 194: berth.admin.v1.ExplainRetentionResponse
+	(*TestAccessResponse)(nil),                  // 195: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 196: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 197: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 198: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 199: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 200: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 201: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 202: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 203: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 204: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 205: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 206: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 207: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 208: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 209: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 210: berth.admin.v1.Scrub
+	(*Backup)(nil),                              // 211: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -485,190 +497,200 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 93: berth.admin.v1.AdminService.ListPromotionGates:input_type -> berth.admin.v1.ListPromotionGatesRequest
 	94,  // 94: berth.admin.v1.AdminService.UpdatePromotionGate:input_type -> berth.admin.v1.UpdatePromotionGateRequest
 	95,  // 95: berth.admin.v1.AdminService.DeletePromotionGate:input_type -> berth.admin.v1.DeletePromotionGateRequest
-	96,  // 96: berth.admin.v1.AdminService.CreateRetentionPolicy:input_type -> berth.admin.v1.CreateRetentionPolicyRequest
-	97,  // 97: berth.admin.v1.AdminService.GetRetentionPolicy:input_type -> berth.admin.v1.GetRetentionPolicyRequest
-	98,  // 98: berth.admin.v1.AdminService.ListRetentionPolicies:input_type -> berth.admin.v1.ListRetentionPoliciesRequest
-	99,  // 99: berth.admin.v1.AdminService.UpdateRetentionPolicy:input_type -> berth.admin.v1.UpdateRetentionPolicyRequest
-	100, // 100: berth.admin.v1.AdminService.DeleteRetentionPolicy:input_type -> berth.admin.v1.DeleteRetentionPolicyRequest
-	101, // 101: berth.admin.v1.AdminService.RunRetentionPolicy:input_type -> berth.admin.v1.RunRetentionPolicyRequest
-	102, // 102: berth.admin.v1.AdminService.SimulateRetention:input_type -> berth.admin.v1.SimulateRetentionRequest
-	103, // 103: berth.admin.v1.AdminService.ExplainRetention:input_type -> berth.admin.v1.ExplainRetentionRequest
-	104, // 104: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	105, // 105: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	106, // 106: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	107, // 107: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	108, // 108: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	109, // 109: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	110, // 110: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	111, // 111: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	112, // 112: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	113, // 113: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	114, // 114: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	115, // 115: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	116, // 116: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	117, // 117: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	118, // 118: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	119, // 119: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	120, // 120: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	121, // 121: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	122, // 122: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	123, // 123: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	124, // 124: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	125, // 125: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	126, // 126: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	127, // 127: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	128, // 128: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	129, // 129: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	130, // 130: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	131, // 131: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	132, // 132: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	133, // 133: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	134, // 134: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	135, // 135: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	136, // 136: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	137, // 137: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	138, // 138: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	139, // 139: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	139, // 140: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	140, // 141: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	139, // 142: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	141, // 143: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	139, // 144: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	139, // 145: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	139, // 146: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	142, // 147: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
-	143, // 148: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	143, // 149: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	144, // 150: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
-	145, // 151: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	143, // 152: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	141, // 153: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	143, // 154: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	146, // 155: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	144, // 156: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
-	147, // 157: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	148, // 158: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	146, // 159: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
-	149, // 160: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	150, // 161: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	148, // 162: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	151, // 163: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	152, // 164: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	148, // 165: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	153, // 166: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
-	154, // 167: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	148, // 168: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	155, // 169: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	156, // 170: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	156, // 171: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	157, // 172: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	156, // 173: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	148, // 174: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	148, // 175: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	158, // 176: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	159, // 177: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	160, // 178: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	161, // 179: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	161, // 180: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	162, // 181: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	161, // 182: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	148, // 183: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	163, // 184: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	163, // 185: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	164, // 186: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	163, // 187: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	163, // 188: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	148, // 189: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	165, // 190: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	165, // 191: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	166, // 192: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	165, // 193: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	148, // 194: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	165, // 195: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	167, // 196: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	167, // 197: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	168, // 198: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	167, // 199: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	148, // 200: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	148, // 201: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	169, // 202: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	148, // 203: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	170, // 204: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	171, // 205: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	148, // 206: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	172, // 207: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	172, // 208: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	173, // 209: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	148, // 210: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	174, // 211: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	174, // 212: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	175, // 213: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	174, // 214: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	148, // 215: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	148, // 216: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	176, // 217: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	177, // 218: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	148, // 219: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	178, // 220: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	178, // 221: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	179, // 222: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	178, // 223: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	148, // 224: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	180, // 225: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	180, // 226: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	181, // 227: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	180, // 228: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	148, // 229: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	182, // 230: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	182, // 231: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
-	183, // 232: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
-	182, // 233: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	148, // 234: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
-	184, // 235: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	184, // 236: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	185, // 237: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
-	184, // 238: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	148, // 239: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
-	184, // 240: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	186, // 241: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
-	187, // 242: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
-	188, // 243: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	189, // 244: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	189, // 245: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	190, // 246: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	189, // 247: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	148, // 248: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	191, // 249: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	191, // 250: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	192, // 251: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	192, // 252: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	191, // 253: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	148, // 254: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	193, // 255: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	179, // 256: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	194, // 257: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	148, // 258: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	195, // 259: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	195, // 260: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	196, // 261: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	197, // 262: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	197, // 263: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	198, // 264: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	197, // 265: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	148, // 266: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	199, // 267: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	200, // 268: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	148, // 269: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	201, // 270: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	202, // 271: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	203, // 272: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	203, // 273: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	203, // 274: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	204, // 275: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	204, // 276: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	148, // 277: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	139, // [139:278] is the sub-list for method output_type
-	0,   // [0:139] is the sub-list for method input_type
+	96,  // 96: berth.admin.v1.AdminService.CreatePullRule:input_type -> berth.admin.v1.CreatePullRuleRequest
+	97,  // 97: berth.admin.v1.AdminService.GetPullRule:input_type -> berth.admin.v1.GetPullRuleRequest
+	98,  // 98: berth.admin.v1.AdminService.ListPullRules:input_type -> berth.admin.v1.ListPullRulesRequest
+	99,  // 99: berth.admin.v1.AdminService.UpdatePullRule:input_type -> berth.admin.v1.UpdatePullRuleRequest
+	100, // 100: berth.admin.v1.AdminService.DeletePullRule:input_type -> berth.admin.v1.DeletePullRuleRequest
+	101, // 101: berth.admin.v1.AdminService.CreateRetentionPolicy:input_type -> berth.admin.v1.CreateRetentionPolicyRequest
+	102, // 102: berth.admin.v1.AdminService.GetRetentionPolicy:input_type -> berth.admin.v1.GetRetentionPolicyRequest
+	103, // 103: berth.admin.v1.AdminService.ListRetentionPolicies:input_type -> berth.admin.v1.ListRetentionPoliciesRequest
+	104, // 104: berth.admin.v1.AdminService.UpdateRetentionPolicy:input_type -> berth.admin.v1.UpdateRetentionPolicyRequest
+	105, // 105: berth.admin.v1.AdminService.DeleteRetentionPolicy:input_type -> berth.admin.v1.DeleteRetentionPolicyRequest
+	106, // 106: berth.admin.v1.AdminService.RunRetentionPolicy:input_type -> berth.admin.v1.RunRetentionPolicyRequest
+	107, // 107: berth.admin.v1.AdminService.SimulateRetention:input_type -> berth.admin.v1.SimulateRetentionRequest
+	108, // 108: berth.admin.v1.AdminService.ExplainRetention:input_type -> berth.admin.v1.ExplainRetentionRequest
+	109, // 109: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	110, // 110: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	111, // 111: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	112, // 112: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	113, // 113: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	114, // 114: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	115, // 115: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	116, // 116: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	117, // 117: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	118, // 118: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	119, // 119: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	120, // 120: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	121, // 121: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	122, // 122: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	123, // 123: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	124, // 124: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	125, // 125: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	126, // 126: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	127, // 127: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	128, // 128: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	129, // 129: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	130, // 130: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	131, // 131: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	132, // 132: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	133, // 133: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	134, // 134: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	135, // 135: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	136, // 136: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	137, // 137: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	138, // 138: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	139, // 139: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	140, // 140: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	141, // 141: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	142, // 142: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	143, // 143: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	144, // 144: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	144, // 145: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	145, // 146: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	144, // 147: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	146, // 148: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	144, // 149: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	144, // 150: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	144, // 151: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	147, // 152: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
+	148, // 153: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	148, // 154: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	149, // 155: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
+	150, // 156: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	148, // 157: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	146, // 158: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	148, // 159: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	151, // 160: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	149, // 161: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
+	152, // 162: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	153, // 163: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	151, // 164: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	154, // 165: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	155, // 166: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	153, // 167: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	156, // 168: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	157, // 169: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	153, // 170: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	158, // 171: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
+	159, // 172: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	153, // 173: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	160, // 174: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	161, // 175: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	161, // 176: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	162, // 177: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	161, // 178: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	153, // 179: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	153, // 180: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	163, // 181: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	164, // 182: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	165, // 183: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	166, // 184: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	166, // 185: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	167, // 186: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	166, // 187: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	153, // 188: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	168, // 189: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	168, // 190: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	169, // 191: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	168, // 192: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	168, // 193: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	153, // 194: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	170, // 195: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	170, // 196: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	171, // 197: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	170, // 198: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	153, // 199: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	170, // 200: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	172, // 201: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	172, // 202: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	173, // 203: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	172, // 204: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	153, // 205: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	153, // 206: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	174, // 207: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	153, // 208: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	175, // 209: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	176, // 210: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	153, // 211: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	177, // 212: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	177, // 213: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	178, // 214: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	153, // 215: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	179, // 216: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	179, // 217: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	180, // 218: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	179, // 219: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	153, // 220: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	153, // 221: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	181, // 222: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	182, // 223: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	153, // 224: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	183, // 225: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	183, // 226: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	184, // 227: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	183, // 228: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	153, // 229: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	185, // 230: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	185, // 231: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	186, // 232: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	185, // 233: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	153, // 234: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	187, // 235: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	187, // 236: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
+	188, // 237: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
+	187, // 238: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	153, // 239: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
+	189, // 240: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
+	189, // 241: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
+	190, // 242: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
+	189, // 243: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
+	153, // 244: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
+	191, // 245: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	191, // 246: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	192, // 247: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
+	191, // 248: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	153, // 249: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
+	191, // 250: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	193, // 251: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
+	194, // 252: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
+	195, // 253: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	196, // 254: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	196, // 255: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	197, // 256: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	196, // 257: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	153, // 258: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	198, // 259: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	198, // 260: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	199, // 261: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	199, // 262: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	198, // 263: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	153, // 264: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	200, // 265: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	184, // 266: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	201, // 267: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	153, // 268: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	202, // 269: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	202, // 270: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	203, // 271: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	204, // 272: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	204, // 273: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	205, // 274: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	204, // 275: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	153, // 276: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	206, // 277: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	207, // 278: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	153, // 279: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	208, // 280: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	209, // 281: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	210, // 282: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	210, // 283: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	210, // 284: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	211, // 285: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	211, // 286: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	153, // 287: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	144, // [144:288] is the sub-list for method output_type
+	0,   // [0:144] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -695,6 +717,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_operator_proto_init()
 	file_berth_admin_v1_promote_proto_init()
 	file_berth_admin_v1_promotion_gate_proto_init()
+	file_berth_admin_v1_pull_rule_proto_init()
 	file_berth_admin_v1_purge_proto_init()
 	file_berth_admin_v1_registry_proto_init()
 	file_berth_admin_v1_repository_proto_init()

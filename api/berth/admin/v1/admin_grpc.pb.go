@@ -116,6 +116,11 @@ const (
 	AdminService_ListPromotionGates_FullMethodName           = "/berth.admin.v1.AdminService/ListPromotionGates"
 	AdminService_UpdatePromotionGate_FullMethodName          = "/berth.admin.v1.AdminService/UpdatePromotionGate"
 	AdminService_DeletePromotionGate_FullMethodName          = "/berth.admin.v1.AdminService/DeletePromotionGate"
+	AdminService_CreatePullRule_FullMethodName               = "/berth.admin.v1.AdminService/CreatePullRule"
+	AdminService_GetPullRule_FullMethodName                  = "/berth.admin.v1.AdminService/GetPullRule"
+	AdminService_ListPullRules_FullMethodName                = "/berth.admin.v1.AdminService/ListPullRules"
+	AdminService_UpdatePullRule_FullMethodName               = "/berth.admin.v1.AdminService/UpdatePullRule"
+	AdminService_DeletePullRule_FullMethodName               = "/berth.admin.v1.AdminService/DeletePullRule"
 	AdminService_CreateRetentionPolicy_FullMethodName        = "/berth.admin.v1.AdminService/CreateRetentionPolicy"
 	AdminService_GetRetentionPolicy_FullMethodName           = "/berth.admin.v1.AdminService/GetRetentionPolicy"
 	AdminService_ListRetentionPolicies_FullMethodName        = "/berth.admin.v1.AdminService/ListRetentionPolicies"
@@ -397,6 +402,16 @@ type AdminServiceClient interface {
 	UpdatePromotionGate(ctx context.Context, in *UpdatePromotionGateRequest, opts ...grpc.CallOption) (*PromotionGate, error)
 	// Deletes a promotion gate.
 	DeletePromotionGate(ctx context.Context, in *DeletePromotionGateRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates a pull rule.
+	CreatePullRule(ctx context.Context, in *CreatePullRuleRequest, opts ...grpc.CallOption) (*PullRule, error)
+	// Gets a pull rule.
+	GetPullRule(ctx context.Context, in *GetPullRuleRequest, opts ...grpc.CallOption) (*PullRule, error)
+	// Lists pull rules, by name.
+	ListPullRules(ctx context.Context, in *ListPullRulesRequest, opts ...grpc.CallOption) (*ListPullRulesResponse, error)
+	// Changes a pull rule.
+	UpdatePullRule(ctx context.Context, in *UpdatePullRuleRequest, opts ...grpc.CallOption) (*PullRule, error)
+	// Deletes a pull rule.
+	DeletePullRule(ctx context.Context, in *DeletePullRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates a retention policy.
 	CreateRetentionPolicy(ctx context.Context, in *CreateRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error)
 	// Gets a retention policy with its last run.
@@ -1464,6 +1479,56 @@ func (c *adminServiceClient) DeletePromotionGate(ctx context.Context, in *Delete
 	return out, nil
 }
 
+func (c *adminServiceClient) CreatePullRule(ctx context.Context, in *CreatePullRuleRequest, opts ...grpc.CallOption) (*PullRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PullRule)
+	err := c.cc.Invoke(ctx, AdminService_CreatePullRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetPullRule(ctx context.Context, in *GetPullRuleRequest, opts ...grpc.CallOption) (*PullRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PullRule)
+	err := c.cc.Invoke(ctx, AdminService_GetPullRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListPullRules(ctx context.Context, in *ListPullRulesRequest, opts ...grpc.CallOption) (*ListPullRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPullRulesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListPullRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdatePullRule(ctx context.Context, in *UpdatePullRuleRequest, opts ...grpc.CallOption) (*PullRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PullRule)
+	err := c.cc.Invoke(ctx, AdminService_UpdatePullRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeletePullRule(ctx context.Context, in *DeletePullRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeletePullRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateRetentionPolicy(ctx context.Context, in *CreateRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RetentionPolicy)
@@ -2130,6 +2195,16 @@ type AdminServiceServer interface {
 	UpdatePromotionGate(context.Context, *UpdatePromotionGateRequest) (*PromotionGate, error)
 	// Deletes a promotion gate.
 	DeletePromotionGate(context.Context, *DeletePromotionGateRequest) (*emptypb.Empty, error)
+	// Creates a pull rule.
+	CreatePullRule(context.Context, *CreatePullRuleRequest) (*PullRule, error)
+	// Gets a pull rule.
+	GetPullRule(context.Context, *GetPullRuleRequest) (*PullRule, error)
+	// Lists pull rules, by name.
+	ListPullRules(context.Context, *ListPullRulesRequest) (*ListPullRulesResponse, error)
+	// Changes a pull rule.
+	UpdatePullRule(context.Context, *UpdatePullRuleRequest) (*PullRule, error)
+	// Deletes a pull rule.
+	DeletePullRule(context.Context, *DeletePullRuleRequest) (*emptypb.Empty, error)
 	// Creates a retention policy.
 	CreateRetentionPolicy(context.Context, *CreateRetentionPolicyRequest) (*RetentionPolicy, error)
 	// Gets a retention policy with its last run.
@@ -2523,6 +2598,21 @@ func (UnimplementedAdminServiceServer) UpdatePromotionGate(context.Context, *Upd
 }
 func (UnimplementedAdminServiceServer) DeletePromotionGate(context.Context, *DeletePromotionGateRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeletePromotionGate not implemented")
+}
+func (UnimplementedAdminServiceServer) CreatePullRule(context.Context, *CreatePullRuleRequest) (*PullRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreatePullRule not implemented")
+}
+func (UnimplementedAdminServiceServer) GetPullRule(context.Context, *GetPullRuleRequest) (*PullRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPullRule not implemented")
+}
+func (UnimplementedAdminServiceServer) ListPullRules(context.Context, *ListPullRulesRequest) (*ListPullRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPullRules not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdatePullRule(context.Context, *UpdatePullRuleRequest) (*PullRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdatePullRule not implemented")
+}
+func (UnimplementedAdminServiceServer) DeletePullRule(context.Context, *DeletePullRuleRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeletePullRule not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateRetentionPolicy(context.Context, *CreateRetentionPolicyRequest) (*RetentionPolicy, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateRetentionPolicy not implemented")
@@ -4401,6 +4491,96 @@ func _AdminService_DeletePromotionGate_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreatePullRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreatePullRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreatePullRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreatePullRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreatePullRule(ctx, req.(*CreatePullRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetPullRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPullRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetPullRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetPullRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetPullRule(ctx, req.(*GetPullRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListPullRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPullRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListPullRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListPullRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListPullRules(ctx, req.(*ListPullRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdatePullRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdatePullRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdatePullRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdatePullRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdatePullRule(ctx, req.(*UpdatePullRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeletePullRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeletePullRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeletePullRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeletePullRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeletePullRule(ctx, req.(*DeletePullRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateRetentionPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateRetentionPolicyRequest)
 	if err := dec(in); err != nil {
@@ -5565,6 +5745,26 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeletePromotionGate",
 			Handler:    _AdminService_DeletePromotionGate_Handler,
+		},
+		{
+			MethodName: "CreatePullRule",
+			Handler:    _AdminService_CreatePullRule_Handler,
+		},
+		{
+			MethodName: "GetPullRule",
+			Handler:    _AdminService_GetPullRule_Handler,
+		},
+		{
+			MethodName: "ListPullRules",
+			Handler:    _AdminService_ListPullRules_Handler,
+		},
+		{
+			MethodName: "UpdatePullRule",
+			Handler:    _AdminService_UpdatePullRule_Handler,
+		},
+		{
+			MethodName: "DeletePullRule",
+			Handler:    _AdminService_DeletePullRule_Handler,
 		},
 		{
 			MethodName: "CreateRetentionPolicy",

@@ -675,8 +675,11 @@ type Resolution struct {
 	Repository string                 `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
 	Reference  string                 `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
 	// The answer that clients get.
-	Outcome       Resolution_Outcome   `protobuf:"varint,3,opt,name=outcome,proto3,enum=berth.admin.v1.Resolution_Outcome" json:"outcome,omitempty"`
-	Answers       []*Resolution_Answer `protobuf:"bytes,4,rep,name=answers,proto3" json:"answers,omitempty"`
+	Outcome Resolution_Outcome   `protobuf:"varint,3,opt,name=outcome,proto3,enum=berth.admin.v1.Resolution_Outcome" json:"outcome,omitempty"`
+	Answers []*Resolution_Answer `protobuf:"bytes,4,rep,name=answers,proto3" json:"answers,omitempty"`
+	// What the pull rules say that are for this pull. An enforced one that is not met makes the
+	// outcome DENIED, and one that cannot be decided OUTAGE.
+	PullRules     []*Resolution_PullRuleVerdict `protobuf:"bytes,5,rep,name=pull_rules,json=pullRules,proto3" json:"pull_rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -735,6 +738,13 @@ func (x *Resolution) GetOutcome() Resolution_Outcome {
 func (x *Resolution) GetAnswers() []*Resolution_Answer {
 	if x != nil {
 		return x.Answers
+	}
+	return nil
+}
+
+func (x *Resolution) GetPullRules() []*Resolution_PullRuleVerdict {
+	if x != nil {
+		return x.PullRules
 	}
 	return nil
 }
@@ -986,6 +996,79 @@ func (x *Resolution_Answer) GetWins() bool {
 	return false
 }
 
+// What a pull rule says, now.
+type Resolution_PullRuleVerdict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `pullRules/{pull_rule}`.
+	PullRule string `protobuf:"bytes,1,opt,name=pull_rule,json=pullRule,proto3" json:"pull_rule,omitempty"`
+	// Pulls that do not meet it are refused. Else it only observes.
+	Enforced bool `protobuf:"varint,2,opt,name=enforced,proto3" json:"enforced,omitempty"`
+	// The manifest has what the rule asks.
+	Met bool `protobuf:"varint,3,opt,name=met,proto3" json:"met,omitempty"`
+	// What it lacks, or why that cannot be decided.
+	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resolution_PullRuleVerdict) Reset() {
+	*x = Resolution_PullRuleVerdict{}
+	mi := &file_berth_admin_v1_upstream_group_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resolution_PullRuleVerdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resolution_PullRuleVerdict) ProtoMessage() {}
+
+func (x *Resolution_PullRuleVerdict) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_upstream_group_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resolution_PullRuleVerdict.ProtoReflect.Descriptor instead.
+func (*Resolution_PullRuleVerdict) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_upstream_group_proto_rawDescGZIP(), []int{8, 1}
+}
+
+func (x *Resolution_PullRuleVerdict) GetPullRule() string {
+	if x != nil {
+		return x.PullRule
+	}
+	return ""
+}
+
+func (x *Resolution_PullRuleVerdict) GetEnforced() bool {
+	if x != nil {
+		return x.Enforced
+	}
+	return false
+}
+
+func (x *Resolution_PullRuleVerdict) GetMet() bool {
+	if x != nil {
+		return x.Met
+	}
+	return false
+}
+
+func (x *Resolution_PullRuleVerdict) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 var File_berth_admin_v1_upstream_group_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_group_proto_rawDesc = "" +
@@ -1042,7 +1125,7 @@ const file_berth_admin_v1_upstream_group_proto_rawDesc = "" +
 	"\x17ResolveReferenceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12\x1c\n" +
-	"\tanonymous\x18\x03 \x01(\bR\tanonymous\"\xb5\x04\n" +
+	"\tanonymous\x18\x03 \x01(\bR\tanonymous\"\xf6\x05\n" +
 	"\n" +
 	"Resolution\x12\x1e\n" +
 	"\n" +
@@ -1050,7 +1133,9 @@ const file_berth_admin_v1_upstream_group_proto_rawDesc = "" +
 	"repository\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12<\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\".berth.admin.v1.Resolution.OutcomeR\aoutcome\x12;\n" +
-	"\aanswers\x18\x04 \x03(\v2!.berth.admin.v1.Resolution.AnswerR\aanswers\x1a\x8b\x02\n" +
+	"\aanswers\x18\x04 \x03(\v2!.berth.admin.v1.Resolution.AnswerR\aanswers\x12I\n" +
+	"\n" +
+	"pull_rules\x18\x05 \x03(\v2*.berth.admin.v1.Resolution.PullRuleVerdictR\tpullRules\x1a\x8b\x02\n" +
 	"\x06Answer\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12<\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\".berth.admin.v1.Resolution.OutcomeR\aoutcome\x12\x16\n" +
@@ -1060,7 +1145,12 @@ const file_berth_admin_v1_upstream_group_proto_rawDesc = "" +
 	"\x05stale\x18\x06 \x01(\bR\x05stale\x129\n" +
 	"\n" +
 	"check_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\x12\x12\n" +
-	"\x04wins\x18\b \x01(\bR\x04wins\"`\n" +
+	"\x04wins\x18\b \x01(\bR\x04wins\x1at\n" +
+	"\x0fPullRuleVerdict\x12\x1b\n" +
+	"\tpull_rule\x18\x01 \x01(\tR\bpullRule\x12\x1a\n" +
+	"\benforced\x18\x02 \x01(\bR\benforced\x12\x10\n" +
+	"\x03met\x18\x03 \x01(\bR\x03met\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\"`\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05FOUND\x10\x01\x12\f\n" +
@@ -1084,7 +1174,7 @@ func file_berth_admin_v1_upstream_group_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_upstream_group_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_berth_admin_v1_upstream_group_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_berth_admin_v1_upstream_group_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_berth_admin_v1_upstream_group_proto_goTypes = []any{
 	(UpstreamGroup_Policy)(0),          // 0: berth.admin.v1.UpstreamGroup.Policy
 	(Resolution_Outcome)(0),            // 1: berth.admin.v1.Resolution.Outcome
@@ -1099,28 +1189,30 @@ var file_berth_admin_v1_upstream_group_proto_goTypes = []any{
 	(*Resolution)(nil),                 // 10: berth.admin.v1.Resolution
 	(*UpstreamGroup_Member)(nil),       // 11: berth.admin.v1.UpstreamGroup.Member
 	(*Resolution_Answer)(nil),          // 12: berth.admin.v1.Resolution.Answer
-	(*timestamppb.Timestamp)(nil),      // 13: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 14: google.protobuf.FieldMask
+	(*Resolution_PullRuleVerdict)(nil), // 13: berth.admin.v1.Resolution.PullRuleVerdict
+	(*timestamppb.Timestamp)(nil),      // 14: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 15: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_upstream_group_proto_depIdxs = []int32{
 	11, // 0: berth.admin.v1.UpstreamGroup.members:type_name -> berth.admin.v1.UpstreamGroup.Member
-	13, // 1: berth.admin.v1.UpstreamGroup.create_time:type_name -> google.protobuf.Timestamp
-	13, // 2: berth.admin.v1.UpstreamGroup.update_time:type_name -> google.protobuf.Timestamp
+	14, // 1: berth.admin.v1.UpstreamGroup.create_time:type_name -> google.protobuf.Timestamp
+	14, // 2: berth.admin.v1.UpstreamGroup.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 3: berth.admin.v1.CreateUpstreamGroupRequest.upstream_group:type_name -> berth.admin.v1.UpstreamGroup
 	2,  // 4: berth.admin.v1.ListUpstreamGroupsResponse.upstream_groups:type_name -> berth.admin.v1.UpstreamGroup
 	2,  // 5: berth.admin.v1.UpdateUpstreamGroupRequest.upstream_group:type_name -> berth.admin.v1.UpstreamGroup
-	14, // 6: berth.admin.v1.UpdateUpstreamGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
+	15, // 6: berth.admin.v1.UpdateUpstreamGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
 	1,  // 7: berth.admin.v1.Resolution.outcome:type_name -> berth.admin.v1.Resolution.Outcome
 	12, // 8: berth.admin.v1.Resolution.answers:type_name -> berth.admin.v1.Resolution.Answer
-	0,  // 9: berth.admin.v1.UpstreamGroup.Member.on_outage:type_name -> berth.admin.v1.UpstreamGroup.Policy
-	0,  // 10: berth.admin.v1.UpstreamGroup.Member.on_denied:type_name -> berth.admin.v1.UpstreamGroup.Policy
-	1,  // 11: berth.admin.v1.Resolution.Answer.outcome:type_name -> berth.admin.v1.Resolution.Outcome
-	13, // 12: berth.admin.v1.Resolution.Answer.check_time:type_name -> google.protobuf.Timestamp
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 9: berth.admin.v1.Resolution.pull_rules:type_name -> berth.admin.v1.Resolution.PullRuleVerdict
+	0,  // 10: berth.admin.v1.UpstreamGroup.Member.on_outage:type_name -> berth.admin.v1.UpstreamGroup.Policy
+	0,  // 11: berth.admin.v1.UpstreamGroup.Member.on_denied:type_name -> berth.admin.v1.UpstreamGroup.Policy
+	1,  // 12: berth.admin.v1.Resolution.Answer.outcome:type_name -> berth.admin.v1.Resolution.Outcome
+	14, // 13: berth.admin.v1.Resolution.Answer.check_time:type_name -> google.protobuf.Timestamp
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_upstream_group_proto_init() }
@@ -1138,7 +1230,7 @@ func file_berth_admin_v1_upstream_group_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_upstream_group_proto_rawDesc), len(file_berth_admin_v1_upstream_group_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,91 @@
+package proxy_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/cosign/cosigntest"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+func (w *world) pullRule(slug, registry string, key cosigntest.Signer) {
+	w.t.Helper()
+	_, err := w.Meta.CreatePullRule(w.t.Context(), fronttest.By(), meta.PullRule{
+		Tenant: w.dev.Tenant, Slug: slug, Registry: registry, Keys: []string{key.PEM()}, Enforced: true,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.Sites.Clear()
+}
+
+// withheld fails the test unless all paths are refused by the pull rule.
+func (w *world) withheld(slug string, paths ...string) {
+	w.t.Helper()
+	for _, path := range paths {
+		if a := w.get(path); a.Status != http.StatusForbidden || a.Code() != "DENIED" || !strings.Contains(a.Body, slug) {
+			w.t.Errorf("%s: %d %s", path, a.Status, a.Body)
+		}
+	}
+}
+
+// TestW176_CachedImagesObeyPullRules: an image of an upstream is refused, also from the cache,
+// until it is signed there; then it is served while the upstream is out.
+func TestW176_CachedImagesObeyPullRules(t *testing.T) {
+	w, up := newHub(t)
+	key := cosigntest.New(cosigntest.P256)
+	ways := []string{manifests + testserver.ScriptedTag, manifests + up.Image.Index.Digest.String(), manifests + up.Image.Manifest.Digest.String()}
+	w.served(ways...)
+	w.pullRule("signed", "dev", key)
+	w.withheld("signed", ways...)
+	trace, err := w.proxy.Resolve(t.Context(), w.dev.Tenant, "acme", "dev", testserver.ScriptedName, oci.Reference{Tag: testserver.ScriptedTag}, false, nil)
+	if err != nil || trace.Outcome != chain.Denied || len(trace.PullRules) != 1 || trace.PullRules[0].Rule != "signed" || trace.PullRules[0].Lacking == "" {
+		t.Errorf("resolved as %+v, %v", trace, err)
+	}
+	sign(up, testserver.ScriptedName, up.Image.Index, key)
+	w.pass(time.Minute) // what the upstream said of signatures is as old as negative_ttl
+	w.served(ways...)
+	await.True(t, time.Minute, "all fetches end", func() bool { return w.fetches.Running() == 0 })
+	up.Stop()
+	w.pass(10 * time.Minute)
+	w.served(ways...)
+}
+
+// TestW176_OutagesOfUpstreamsWithholdAs503: an upstream that cannot be asked for signatures
+// makes no image look unsigned.
+func TestW176_OutagesOfUpstreamsWithholdAs503(t *testing.T) {
+	w, up := newHub(t)
+	w.served(manifests + testserver.ScriptedTag)
+	w.pullRule("signed", "", cosigntest.New(cosigntest.P256))
+	up.Stop()
+	if a := w.get(manifests + testserver.ScriptedTag); a.Status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+// TestW176_MembersAskTheirRules: the rules of the registry that answers count for what is
+// pulled through another one.
+func TestW176_MembersAskTheirRules(t *testing.T) {
+	w := newWorld(t)
+	w.chain(meta.Member{Registry: "prod"})
+	image := ocitest.NewImage(1, 1000)
+	r := fronttest.Repo(w.prod, "app")
+	w.PutBlob(r, image.Config.Bytes)
+	for _, layer := range image.Layers {
+		w.PutBlob(r, layer.Bytes)
+	}
+	w.PutManifest(r, image.Manifest.Bytes, "1")
+	w.served("/v2/app/manifests/1")
+	w.pullRule("elsewhere", "main", cosigntest.New(cosigntest.P256))
+	w.served("/v2/app/manifests/1")
+	w.pullRule("prod", "prod", cosigntest.New(cosigntest.P256))
+	w.withheld("prod", "/v2/app/manifests/1", "/v2/app/manifests/"+image.Manifest.Digest.String())
+}
