@@ -39,7 +39,9 @@ func (s Signature) Signer(r *Root) (Identity, error) {
 // verify has the signature verified. The identity is compared by the caller, who can then
 // say whose signature was found.
 func (s Signature) verify(v *verify.Verifier) (Identity, error) {
-	result, err := v.Verify(s.entity, verify.NewPolicy(s.signed(), verify.WithoutIdentitiesUnsafe()))
+	result, err := guarded(func() (*verify.VerificationResult, error) {
+		return v.Verify(s.entity, verify.NewPolicy(s.signed(), verify.WithoutIdentitiesUnsafe()))
+	})
 	if err != nil {
 		return Identity{}, err
 	}

@@ -32,7 +32,7 @@ func ParseRoot(text string) (*Root, error) {
 	if len(text) > MaxRoot {
 		return nil, fmt.Errorf("it has more than %d bytes", MaxRoot)
 	}
-	parsed, err := root.NewTrustedRootFromJSON([]byte(text))
+	parsed, err := guarded(func() (*root.TrustedRoot, error) { return root.NewTrustedRootFromJSON([]byte(text)) })
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be read: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/verify"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/berth-registry/berth/pkg/cosign"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -148,8 +149,8 @@ func ReadBundle(document []byte, d oci.Digest, load func() ([]byte, error)) (Sig
 	if _, err := cosign.ReadBundle(document, d, load); err != nil {
 		return Signature{}, err
 	}
-	var parsed bundle.Bundle
-	if err := parsed.UnmarshalJSON(document); err != nil {
+	parsed := new(protobundle.Bundle)
+	if err := protojson.Unmarshal(document, parsed); err != nil {
 		return Signature{}, fmt.Errorf("the bundle cannot be read: %w", err)
 	}
 	if parsed.GetMessageSignature() != nil {
@@ -157,13 +158,13 @@ func ReadBundle(document []byte, d oci.Digest, load func() ([]byte, error)) (Sig
 		if err != nil {
 			return Signature{}, err
 		}
-		return read(parsed.Bundle, ofBytes(manifest))
+		return read(parsed, ofBytes(manifest))
 	}
 	raw, err := hex.DecodeString(d.Hex())
 	if err != nil {
 		return Signature{}, err
 	}
-	return read(parsed.Bundle, func() verify.ArtifactPolicyOption { return verify.WithArtifactDigest(string(d.Algorithm()), raw) })
+	return read(parsed, func() verify.ArtifactPolicyOption { return verify.WithArtifactDigest(string(d.Algorithm()), raw) })
 }
 
 func ofBytes(b []byte) func() verify.ArtifactPolicyOption {
@@ -193,7 +194,7 @@ func read(b *protobundle.Bundle, signed func() verify.ArtifactPolicyOption) (Sig
 			return Signature{}, fmt.Errorf("a timestamp has more than %d bytes", maxTimestamp)
 		}
 	}
-	entity, err := bundle.NewBundle(b)
+	entity, err := guarded(func() (*bundle.Bundle, error) { return bundle.NewBundle(b) })
 	if err != nil {
 		return Signature{}, fmt.Errorf("the bundle cannot be read: %w", err)
 	}
