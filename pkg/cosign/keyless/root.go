@@ -1,7 +1,8 @@
 // Package keyless verifies signatures of manifests by identities: those of cosign whose
 // key has a short-lived certificate of a Fulcio that says who signed, in both forms in which
 // cosign stores them. What is trusted is a trusted root that the caller gives as text. The
-// package reads no registry, no file and no clock, and asks no server.
+// package reads no registry, no file and no clock, and asks no server: it is given a root and
+// bytes, and calls only what needs no more.
 package keyless
 
 import (
