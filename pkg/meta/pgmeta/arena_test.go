@@ -16,6 +16,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/retention"
 )
 
 // arena is a small state in which any two operations meet, long after it was pushed:
@@ -24,7 +25,8 @@ type arena struct {
 	store       *Store // that nothing holds back
 	saved       *saved
 	app, source meta.Repo
-	late        meta.Repo // that was deleted, and can be restored
+	late        meta.Repo                // that was deleted, and can be restored
+	evaluated   []meta.RetentionDeletion // that a run has still to make: v1, and then what goes with it
 	images      map[string]meta.ManifestPut
 	sessions    map[string]meta.Upload // sealed, by what they hold
 	named       map[oci.Digest]string
@@ -81,11 +83,44 @@ func newArena(t testing.TB, url string) *arena {
 	must(a.delete(s, "index-of-deleted", meta.ManifestDelete{}))
 	must(a.delete(s, "deleted", meta.ManifestDelete{Referrers: true}))
 	a.late = deleted("late")
-	a.pass(t, 7*time.Hour)
-	_, err := s.PurgeDeleted(t.Context(), 10) // gives up what can no longer be restored, and no more
+	_, err := s.CreateRetentionPolicy(t.Context(), meta.Cause{Op: uuid.New()}, meta.RetentionPolicy{
+		Tenant: app.Tenant, Slug: "old", Enforced: true, Interval: 24 * time.Hour, MaxDeletions: 1000,
+		Policy: retention.Policy{Rules: []retention.Rule{{Name: "v1", Action: retention.Delete, Selector: retention.Selector{Tags: []string{"v1"}}}}},
+	})
 	must(err)
+	a.pass(t, 7*time.Hour)
+	_, err = s.PurgeDeleted(t.Context(), 10) // gives up what can no longer be restored, and no more
+	must(err)
+	a.evaluate(t)
 	a.saved = save(t, url)
 	return a
+}
+
+// evaluate begins the run of the policy.
+func (a *arena) evaluate(t testing.TB) {
+	t.Helper()
+	step := meta.RetentionStep{Worker: uuid.New(), Hold: time.Hour}
+	p, ok, err := a.store.ClaimRetention(t.Context(), step.Worker, step.Hold)
+	if err != nil || !ok {
+		t.Fatalf("claimed: %t, %v", ok, err)
+	}
+	step.Tenant, step.Policy, step.Number = p.Tenant, p.Slug, p.Run.Number
+	content, err := a.store.RetentionContent(t.Context(), a.app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounting, err := a.store.FindPullAccounting(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := p.Evaluate(content, accounting.Moment(p.Run.BeganAt))
+	bases := p.Bases(result)
+	for _, d := range result.Deletions {
+		a.evaluated = append(a.evaluated, meta.RetentionDeletion{Step: step, Repo: a.app, Deletion: d, Basis: bases.Of(d)})
+	}
+	if len(a.evaluated) != 2 || a.evaluated[0].Deletion.Digest != a.images["v1"].Manifest.Digest {
+		t.Fatalf("decided on %+v", a.evaluated)
+	}
 }
 
 // draw makes the images.

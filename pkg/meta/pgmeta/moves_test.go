@@ -148,6 +148,19 @@ func promoteMove(name, image, tag string, with ...string) move {
 	return m
 }
 
+// evaluatedMove is so many deletions of a run, one after another.
+func evaluatedMove(name string, deletions int) move {
+	m := move{name: name}
+	for i := range deletions {
+		m.calls = append(m.calls, func(a *arena, s *Store) error {
+			d := a.evaluated[i]
+			d.By = a.cause(s)
+			return s.DeleteEvaluated(contestTime, d)
+		})
+	}
+	return m
+}
+
 // janitorMove is a step of the janitor, which finds several things to do.
 func janitorMove(name string, of func(s *Store) phase) move {
 	m := one(name, func(_ *arena, s *Store) error {
@@ -205,6 +218,7 @@ var moves = []move{
 	deleteMove("delete-manifest", meta.ManifestDelete{}),
 	one("delete-with-referrers", deleteV1),
 	deleteMove("delete-forced", meta.ManifestDelete{Force: true}),
+	evaluatedMove("delete-evaluated", 2),
 	one("delete-tag", func(a *arena, s *Store) error { return s.DeleteTag(contestTime, a.cause(s), a.app, "v1") }),
 	one("delete-blob", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, a.cause(s), a.app, digestOf("loose")) }),
 	one("delete-held", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, a.cause(s), a.app, digestOf("held")) }),
