@@ -19,6 +19,8 @@ type PullRule struct {
 	Keys          []string // PEM; the image is signed by one of them, if there are any
 	ArtifactTypes []string // each is that of a referrer of the image
 
+	MinAge time.Duration // since an image of an upstream was seen first
+
 	Enforced    bool // pulls are refused; else they are only counted
 	DisplayName string
 	Disabled    bool // it does not count

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -99,8 +100,13 @@ func pullRuleOf(m *pb.PullRule) (meta.PullRule, error) {
 	if err := checkEvidence(fieldPullRule, r.Keys, r.ArtifactTypes); err != nil {
 		return r, err
 	}
-	if len(r.Keys)+len(r.ArtifactTypes) == 0 {
-		return r, invalid(fieldPullRule+"public_keys", "the rule asks nothing; set public_keys or artifact_types")
+	if d := m.GetMinAge(); d != nil {
+		if r.MinAge = d.AsDuration(); d.CheckValid() != nil || r.MinAge < 0 || r.MinAge > longestLife {
+			return r, invalid(fieldPullRule+"min_age", "%s is out of range: from 0s to 87600h, such as \"24h\"", d.AsDuration())
+		}
+	}
+	if len(r.Keys)+len(r.ArtifactTypes) == 0 && r.MinAge == 0 {
+		return r, invalid(fieldPullRule+"public_keys", "the rule asks nothing; set public_keys, artifact_types or min_age")
 	}
 	return r, nil
 }
@@ -111,6 +117,9 @@ func pullRuleMessage(t meta.Tenant, r meta.PullRule) *pb.PullRule {
 		DisplayName: r.DisplayName,
 		Registry:    r.Registry, Repositories: r.Repositories, Tags: r.Tags, Disabled: r.Disabled,
 		PublicKeys: r.Keys, ArtifactTypes: r.ArtifactTypes, Mode: pb.PullRule_OBSERVE,
+	}
+	if r.MinAge > 0 {
+		m.MinAge = durationpb.New(r.MinAge)
 	}
 	if r.Enforced {
 		m.Mode = pb.PullRule_ENFORCE

@@ -18,9 +18,14 @@ import (
 
 func (w *world) pullRule(slug, registry string, key cosigntest.Signer) {
 	w.t.Helper()
-	_, err := w.Meta.CreatePullRule(w.t.Context(), fronttest.By(), meta.PullRule{
-		Tenant: w.dev.Tenant, Slug: slug, Registry: registry, Keys: []string{key.PEM()}, Enforced: true,
-	})
+	w.addPullRule(meta.PullRule{Slug: slug, Registry: registry, Keys: []string{key.PEM()}})
+}
+
+// addPullRule makes an enforced rule.
+func (w *world) addPullRule(rule meta.PullRule) {
+	w.t.Helper()
+	rule.Tenant, rule.Enforced = w.dev.Tenant, true
+	_, err := w.Meta.CreatePullRule(w.t.Context(), fronttest.By(), rule)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -88,4 +93,21 @@ func TestW176_MembersAskTheirRules(t *testing.T) {
 	w.served("/v2/app/manifests/1")
 	w.pullRule("prod", "prod", cosigntest.New(cosigntest.P256))
 	w.withheld("prod", "/v2/app/manifests/1", "/v2/app/manifests/"+image.Manifest.Digest.String())
+}
+
+// TestW177_NewDigestsAreHeld: the refused pull begins the time.
+func TestW177_NewDigestsAreHeld(t *testing.T) {
+	w, up := newHub(t)
+	w.addPullRule(meta.PullRule{Slug: "aged", MinAge: 24 * time.Hour})
+	ways := []string{manifests + testserver.ScriptedTag, manifests + up.Image.Index.Digest.String()}
+	w.withheld("aged", ways...)
+	w.pass(23 * time.Hour)
+	w.withheld("aged", ways...)
+	w.pass(time.Hour + time.Minute)
+	w.served(append(ways, manifests+up.Image.Manifest.Digest.String())...) // in the index, which is old enough
+	next := ocitest.NewImage(7, 1000)
+	up.Push(testserver.ScriptedName, next, testserver.ScriptedTag)
+	w.pass(time.Hour) // past tag_ttl
+	w.withheld("aged", ways[0])
+	w.served(ways[1])
 }

@@ -19,7 +19,7 @@ func testPullRules(t *testing.T, open Open) {
 		by, r := cause(), w.pullRule("releases")
 		r.DisplayName, r.Registry = "Releases", tenant.MainRegistry
 		r.Repositories, r.Tags, r.Keys, r.ArtifactTypes = []string{"team/**"}, []string{"v*"}, []string{"a key"}, []string{"application/spdx+json"}
-		r.Enforced = true
+		r.Enforced, r.MinAge = true, time.Hour
 		made, err := w.Store.CreatePullRule(t.Context(), by, r)
 		w.must(err)
 		want := r

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-registry/berth/pkg/chain"
@@ -57,6 +56,10 @@ const (
 	observedLife = time.Minute
 )
 
+// policyLife is how long the rules of a tenant are remembered. A change counts before, by the
+// version that the site of a request has.
+const policyLife = time.Minute
+
 // observers is how many verdicts of observing rules are computed at a time: pulls do not wait
 // for them. What is more is counted as unknown.
 const observers = 16
@@ -76,18 +79,22 @@ func New(c Config) *Gate {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Gate{
+	g := &Gate{
 		Config: c,
 		policies: ttlcache.New(ttlcache.Options[tenant.ID, meta.PullPolicy]{
-			Size: knownPolicies, Now: c.Now, Load: c.Meta.PullPolicy, Life: tenant.CacheTTL,
+			Size: knownPolicies, Now: c.Now, Load: c.Meta.PullPolicy, Life: policyLife,
 		}),
 		verdicts: ttlcache.New(ttlcache.Options[key, verdict]{Size: knownVerdicts, Now: c.Now}),
 		turns:    make(chan struct{}, observers),
-		counts: promauto.With(c.Metrics).NewCounterVec(prometheus.CounterOpts{
+		counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_pull_rules_total",
 			Help: "Pulls that pull rules were for, by the mode of the rule and its verdict: allowed, refused, or unknown because it could not be decided. Rules that observe refuse nothing.",
 		}, []string{"mode", "verdict"}),
 	}
+	if c.Metrics != nil {
+		c.Metrics.MustRegister(g.counts)
+	}
+	return g
 }
 
 // Pull is what a client asks for.
@@ -112,10 +119,12 @@ func (g *Gate) Check(ctx context.Context, p Pull, a Answer) error {
 	if p.Rules == 0 {
 		return nil
 	}
-	rules, err := g.policy(ctx, p)
+	found, err := g.policy(ctx, p)
 	if err != nil {
 		return err
 	}
+	p.Rules = found.Version // which the verdicts are of
+	rules := found.Rules
 	var refusals []chain.PullVerdict
 	for i := range rules {
 		r := &rules[i]
@@ -163,7 +172,7 @@ func selects(r *meta.PullRule, p Pull, a Answer) bool {
 const reloads = 2
 
 // policy returns the rules of the tenant, at least as new as its site.
-func (g *Gate) policy(ctx context.Context, p Pull) ([]meta.PullRule, error) {
+func (g *Gate) policy(ctx context.Context, p Pull) (meta.PullPolicy, error) {
 	found, err := g.policies.Get(ctx, p.Repo.Tenant)
 	for range reloads { // the first may join a load that began before the change
 		if err != nil || found.Version >= p.Rules {
@@ -173,9 +182,9 @@ func (g *Gate) policy(ctx context.Context, p Pull) ([]meta.PullRule, error) {
 		found, err = g.policies.Get(ctx, p.Repo.Tenant)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, fault.UnavailableReason, "the pull rules of the tenant cannot be read; try again later")
+		return found, fault.Wrap(err, fault.Unavailable, fault.UnavailableReason, "the pull rules of the tenant cannot be read; try again later")
 	}
-	return found.Rules, nil
+	return found, nil
 }
 
 // Explain returns what each rule that is for the pull says now.

@@ -173,6 +173,9 @@ func (j judgement) decide(ctx context.Context) (verdict, error) {
 	if is, err := policy.IsCompanion(ctx, at.content, at.repo, parsed); err != nil || is {
 		return verdict{}, err
 	}
+	if held, err := j.held(ctx); err != nil || held.lacking != "" {
+		return held, err
+	}
 	first, failure := j.ask(ctx, all, m)
 	if failure == nil && first.lacking == "" {
 		return first, nil
@@ -202,6 +205,27 @@ func (j judgement) decide(ctx context.Context) (verdict, error) {
 		}
 	}
 	return first, failure
+}
+
+// held refuses an image of an upstream that was seen first less than min_age ago. It is stored
+// in the cache before this is asked, so that a refused pull counts as having seen it.
+func (j judgement) held(ctx context.Context) (verdict, error) {
+	if j.rule.MinAge == 0 || j.answer.Upstream == nil {
+		return verdict{}, nil
+	}
+	line, err := j.gate.Meta.Lineage(ctx, j.answer.Repo, j.answer.Manifest.Digest)
+	if err != nil {
+		return verdict{}, err
+	}
+	since := j.gate.Now() // of what could not be stored
+	if len(line) > 0 {
+		since = line[0].At
+	}
+	until := since.Add(j.rule.MinAge)
+	if !j.gate.Now().Before(until) {
+		return verdict{}, nil
+	}
+	return verdict{lacking: fmt.Sprintf("the image is held for %s after it was seen first, until %s", j.rule.MinAge, until.UTC().Format(time.RFC3339)), until: until}, nil
 }
 
 // ask asks whether the rule is met by one manifest itself.

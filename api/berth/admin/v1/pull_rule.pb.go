@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -114,7 +115,11 @@ type PullRule struct {
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// How long ago an image of an upstream must have been seen first by the cache, at most
+	// 87600h. A refused pull counts as having seen it. An image that an index of the repository
+	// names is as old as the oldest of them. What is hosted is not held.
+	MinAge        *durationpb.Duration `protobuf:"bytes,13,opt,name=min_age,json=minAge,proto3" json:"min_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +234,13 @@ func (x *PullRule) GetCreateTime() *timestamppb.Timestamp {
 func (x *PullRule) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *PullRule) GetMinAge() *durationpb.Duration {
+	if x != nil {
+		return x.MinAge
 	}
 	return nil
 }
@@ -614,7 +626,7 @@ var File_berth_admin_v1_pull_rule_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_pull_rule_proto_rawDesc = "" +
 	"\n" +
-	"\x1eberth/admin/v1/pull_rule.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x04\n" +
+	"\x1eberth/admin/v1/pull_rule.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x04\n" +
 	"\bPullRule\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
@@ -631,7 +643,8 @@ const file_berth_admin_v1_pull_rule_proto_rawDesc = "" +
 	"\vcreate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\"6\n" +
+	"updateTime\x122\n" +
+	"\amin_age\x18\r \x01(\v2\x19.google.protobuf.DurationR\x06minAge\"6\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aOBSERVE\x10\x01\x12\v\n" +
@@ -689,21 +702,23 @@ var file_berth_admin_v1_pull_rule_proto_goTypes = []any{
 	(*UpdatePullRuleRequest)(nil), // 6: berth.admin.v1.UpdatePullRuleRequest
 	(*DeletePullRuleRequest)(nil), // 7: berth.admin.v1.DeletePullRuleRequest
 	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_pull_rule_proto_depIdxs = []int32{
-	0, // 0: berth.admin.v1.PullRule.mode:type_name -> berth.admin.v1.PullRule.Mode
-	8, // 1: berth.admin.v1.PullRule.create_time:type_name -> google.protobuf.Timestamp
-	8, // 2: berth.admin.v1.PullRule.update_time:type_name -> google.protobuf.Timestamp
-	1, // 3: berth.admin.v1.CreatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
-	1, // 4: berth.admin.v1.ListPullRulesResponse.pull_rules:type_name -> berth.admin.v1.PullRule
-	1, // 5: berth.admin.v1.UpdatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
-	9, // 6: berth.admin.v1.UpdatePullRuleRequest.update_mask:type_name -> google.protobuf.FieldMask
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: berth.admin.v1.PullRule.mode:type_name -> berth.admin.v1.PullRule.Mode
+	8,  // 1: berth.admin.v1.PullRule.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: berth.admin.v1.PullRule.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 3: berth.admin.v1.PullRule.min_age:type_name -> google.protobuf.Duration
+	1,  // 4: berth.admin.v1.CreatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
+	1,  // 5: berth.admin.v1.ListPullRulesResponse.pull_rules:type_name -> berth.admin.v1.PullRule
+	1,  // 6: berth.admin.v1.UpdatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
+	10, // 7: berth.admin.v1.UpdatePullRuleRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_pull_rule_proto_init() }
