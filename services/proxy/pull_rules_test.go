@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/cosign"
 	"github.com/berth-registry/berth/pkg/cosign/cosigntest"
+	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
@@ -110,4 +113,32 @@ func TestW177_NewDigestsAreHeld(t *testing.T) {
 	w.pass(time.Hour) // past tag_ttl
 	w.withheld("aged", ways[0])
 	w.served(ways[1])
+}
+
+// TestW167_NodesAgree: what one node refused, another one does too, and a signature that is
+// pushed counts at both within seconds.
+func TestW167_NodesAgree(t *testing.T) {
+	w := newWorld(t)
+	w.node(lease.NewMemory(), access.NewInternal("0123456789abcdef0123456789abcdef"))
+	w.chain(meta.Member{Registry: "prod"})
+	image, key, r := ocitest.NewImage(1, 1000), cosigntest.New(cosigntest.P256), fronttest.Repo(w.prod, "app")
+	payload := key.Layer(cosigntest.Payload("", image.Manifest.Digest))
+	signature, config := cosigntest.Simple(payload)
+	for _, b := range append([]ocitest.Content{image.Config, payload, config}, image.Layers...) {
+		w.PutBlob(r, b.Bytes)
+	}
+	w.PutManifest(r, image.Manifest.Bytes, "1")
+	w.pullRule("signed", "", key)
+	status := func(node string) int {
+		return w.Do(fronttest.Request{Host: w.dev.Host, Path: "/v2/app/manifests/1", Header: fronttest.Headers(nodeHeader, node)}).Status
+	}
+	for _, node := range []string{"0", "1"} {
+		if got := status(node); got != http.StatusForbidden {
+			t.Errorf("node %s: %d", node, got)
+		}
+	}
+	w.PutManifest(r, signature.Bytes, cosign.Tag(image.Manifest.Digest))
+	for _, node := range []string{"0", "1"} {
+		await.True(t, 10*time.Second, "the signature to count", func() bool { return status(node) == http.StatusOK })
+	}
 }
