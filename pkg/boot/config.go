@@ -61,7 +61,7 @@ type Config struct {
 	UpstreamProxiesFile string   `setting:"upstream_proxies_file" placeholder:"FILE" help:"File with the entries of upstream_proxies, one a line, since they may hold passwords."`
 	UpstreamDeny        []string `setting:"upstream_deny" placeholder:"HOST" help:"Names that no proxy is asked to resolve, comma-separated, *.DOMAIN for all below one. Addresses, localhost and names without a dot never are."`
 
-	TrustedRoot string `setting:"trusted_root" placeholder:"FILE" help:"The trusted_root.json of Sigstore that signatures by identities are verified with where a promotion gate has none of its own; for the processes that run admin. It is read again when it changes, and no server is asked."`
+	TrustedRoot string `setting:"trusted_root" placeholder:"FILE" help:"The trusted_root.json of Sigstore that signatures by identities are verified with where a promotion gate or pull rule has none of its own; for all processes. It is read again when it changes, and no server is asked."`
 
 	CredentialHelpers string `setting:"credential_helpers" placeholder:"FILE" help:"YAML file with the credential helpers that upstreams of tenants may name: roles of AWS, identities of Google and Azure, token exchanges, programs and files. Read at the start; for the processes that run proxy or admin."`
 

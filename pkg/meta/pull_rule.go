@@ -16,7 +16,9 @@ type PullRule struct {
 	Repositories []string // patterns of names; none: all
 	Tags         []string // patterns of the tag that is pulled; none: all, and pulls by digest
 
-	Keys          []string // PEM; the image is signed by one of them, if there are any
+	Keys          []string // PEM; the image is signed by one of them or of Identities, if there are any
+	Identities    []SignerIdentity
+	TrustedRoot   string   // of Identities; empty: the operator's
 	ArtifactTypes []string // each is that of a referrer of the image
 
 	MinAge time.Duration // since an image of an upstream was seen first

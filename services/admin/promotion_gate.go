@@ -121,10 +121,7 @@ func promotionGateOf(m *pb.PromotionGate) (meta.PromotionGate, error) {
 
 // checkGateEvidence checks what the gate asks the image to have.
 func checkGateEvidence(g meta.PromotionGate) error {
-	if err := checkEvidence(fieldPromotionGate, g.Keys, g.ArtifactTypes); err != nil {
-		return err
-	}
-	if err := checkSignerIdentities(fieldPromotionGate+"identities", g.Identities); err != nil {
+	if err := checkEvidence(fieldPromotionGate, g.Keys, g.Identities, g.ArtifactTypes); err != nil {
 		return err
 	}
 	if err := checkGateNames(fieldPromotionGate+"annotations", g.Annotations); err != nil {
@@ -133,9 +130,9 @@ func checkGateEvidence(g meta.PromotionGate) error {
 	return checkGateNames(fieldPromotionGate+"labels", g.Labels)
 }
 
-// checkEvidence checks the keys and artifact types of a gate or pull rule; field begins their
-// names.
-func checkEvidence(field string, keys, artifactTypes []string) error {
+// checkEvidence checks the keys, identities and artifact types of a gate or pull rule; field
+// begins their names.
+func checkEvidence(field string, keys []string, identities []meta.SignerIdentity, artifactTypes []string) error {
 	if n := len(keys); n > maxKeys {
 		return invalid(field+"public_keys", "%d keys exceed the maximum of %d", n, maxKeys)
 	}
@@ -143,6 +140,9 @@ func checkEvidence(field string, keys, artifactTypes []string) error {
 		if err := checkPublicKey(fmt.Sprintf("%spublic_keys[%d]", field, i), key); err != nil {
 			return err
 		}
+	}
+	if err := checkSignerIdentities(field+"identities", identities); err != nil {
+		return err
 	}
 	if n := len(artifactTypes); n > maxGateTypes {
 		return invalid(field+"artifact_types", "%d types exceed the maximum of %d", n, maxGateTypes)

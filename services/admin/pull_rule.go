@@ -61,6 +61,9 @@ func (s *Service) setPullRule(ctx context.Context, t meta.Tenant, r *meta.PullRu
 	if err != nil {
 		return err
 	}
+	if err := s.checkTrust(fieldPullRule, next.Identities, next.TrustedRoot); err != nil {
+		return err
+	}
 	if next.Registry != "" && next.Registry != r.Registry {
 		if _, err := s.store.FindRegistry(ctx, t.ID, next.Registry); fault.Is(err, fault.ResourceUnknown) {
 			return invalid(fieldPullRule+"registry", "%s %q not found in this tenant", kindRegistry, next.Registry)
@@ -78,7 +81,7 @@ func (s *Service) setPullRule(ctx context.Context, t meta.Tenant, r *meta.PullRu
 func pullRuleOf(m *pb.PullRule) (meta.PullRule, error) {
 	r := meta.PullRule{
 		Registry: m.GetRegistry(), Repositories: m.GetRepositories(), Tags: m.GetTags(), DisplayName: m.GetDisplayName(), Disabled: m.GetDisabled(),
-		Keys: m.GetPublicKeys(), ArtifactTypes: m.GetArtifactTypes(), Enforced: m.GetMode() == pb.PullRule_ENFORCE,
+		Keys: m.GetPublicKeys(), Identities: signerIdentitiesOf(m.GetIdentities()), TrustedRoot: m.GetTrustedRoot(), ArtifactTypes: m.GetArtifactTypes(), Enforced: m.GetMode() == pb.PullRule_ENFORCE,
 	}
 	if err := checkDisplayName(fieldPullRule+"display_name", r.DisplayName); err != nil {
 		return r, err
@@ -97,7 +100,7 @@ func pullRuleOf(m *pb.PullRule) (meta.PullRule, error) {
 	if _, known := pb.PullRule_Mode_name[int32(m.GetMode())]; !known {
 		return r, invalid(fieldPullRule+"mode", "%d is not a mode; it is one of OBSERVE, ENFORCE", m.GetMode())
 	}
-	if err := checkEvidence(fieldPullRule, r.Keys, r.ArtifactTypes); err != nil {
+	if err := checkEvidence(fieldPullRule, r.Keys, r.Identities, r.ArtifactTypes); err != nil {
 		return r, err
 	}
 	if d := m.GetMinAge(); d != nil {
@@ -105,8 +108,8 @@ func pullRuleOf(m *pb.PullRule) (meta.PullRule, error) {
 			return r, invalid(fieldPullRule+"min_age", "%s is out of range: from 0s to 87600h, such as \"24h\"", d.AsDuration())
 		}
 	}
-	if len(r.Keys)+len(r.ArtifactTypes) == 0 && r.MinAge == 0 {
-		return r, invalid(fieldPullRule+"public_keys", "the rule asks nothing; set public_keys, artifact_types or min_age")
+	if len(r.Keys)+len(r.Identities)+len(r.ArtifactTypes) == 0 && r.MinAge == 0 {
+		return r, invalid(fieldPullRule+"public_keys", "the rule asks nothing; set public_keys, identities, artifact_types or min_age")
 	}
 	return r, nil
 }
@@ -116,7 +119,7 @@ func pullRuleMessage(t meta.Tenant, r meta.PullRule) *pb.PullRule {
 		Name:        "tenants/" + t.Slug + "/pullRules/" + r.Slug,
 		DisplayName: r.DisplayName,
 		Registry:    r.Registry, Repositories: r.Repositories, Tags: r.Tags, Disabled: r.Disabled,
-		PublicKeys: r.Keys, ArtifactTypes: r.ArtifactTypes, Mode: pb.PullRule_OBSERVE,
+		PublicKeys: r.Keys, Identities: signerIdentityMessages(r.Identities), TrustedRoot: r.TrustedRoot, ArtifactTypes: r.ArtifactTypes, Mode: pb.PullRule_OBSERVE,
 	}
 	if r.MinAge > 0 {
 		m.MinAge = durationpb.New(r.MinAge)

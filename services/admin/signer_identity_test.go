@@ -31,11 +31,15 @@ func TestW173_IdentitiesNeedATrustedRoot(t *testing.T) {
 		}
 		return string(text)
 	}
-	const gates = "/v1/tenants/acme/promotionGates"
+	const gates, rules = "/v1/tenants/acme/promotionGates", "/v1/tenants/acme/pullRules"
 	for _, a := range []*api{alone, trusting} {
 		a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
 		a.call(200, "POST", gates+"?promotion_gate_id=own", body(local.Root(keylesstest.Timestamps), ada))
 		if got := a.call(200, "GET", gates+"/own", ""); got["trusted_root"] != local.Root(keylesstest.Timestamps) || !strings.Contains(fmt.Sprint(got["identities"]), "subject:*@example.com") {
+			t.Errorf("%v", got)
+		}
+		a.call(200, "POST", rules+"?pull_rule_id=own", body(local.Root(keylesstest.Timestamps), ada))
+		if got := a.call(200, "GET", rules+"/own", ""); got["trusted_root"] != local.Root(keylesstest.Timestamps) || !strings.Contains(fmt.Sprint(got["identities"]), "subject:*@example.com") {
 			t.Errorf("%v", got)
 		}
 		for name, row := range map[string]struct{ body, field string }{
@@ -49,6 +53,9 @@ func TestW173_IdentitiesNeedATrustedRoot(t *testing.T) {
 			"no trust":      {body("", ada), "trusted_root"}, // operators is empty
 		} {
 			if got := fmt.Sprint(a.call(400, "POST", gates+"?promotion_gate_id=wrong", row.body)); !strings.Contains(got, "field:"+row.field+" ") {
+				t.Errorf("%s: %s", name, got)
+			}
+			if got := fmt.Sprint(a.call(400, "POST", rules+"?pull_rule_id=wrong", strings.Replace(row.body, "min_age", "display_name", 1))); !strings.Contains(got, "field:"+row.field+" ") && name != "no identities" {
 				t.Errorf("%s: %s", name, got)
 			}
 		}

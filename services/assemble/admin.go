@@ -39,12 +39,8 @@ func (b builder) admin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	trust, err := openTrust(b.config, b.Log)
-	if err != nil {
-		return err
-	}
 	service, err := admin.New(admin.Config{
-		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy, Promotions: promotion.New(b.stores.meta, b.stores.blobs, trust), Trust: trust,
+		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy, Promotions: promotion.New(b.stores.meta, b.stores.blobs, b.trust), Trust: b.trust,
 		Lifetimes: lifetimes(b.config), Limits: limits(b.config), Passwords: b.passwords, Logins: b.logins, Issuers: b.issuers, LoginURL: b.config.LoginURL, LoginKeys: loginKeys, Uses: b.uses, Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
 	})
 	if err != nil {

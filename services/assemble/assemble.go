@@ -26,6 +26,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/keyuse"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/internal/people"
+	"github.com/berth-registry/berth/services/internal/policy"
 	"github.com/berth-registry/berth/services/internal/pullrules"
 	"github.com/berth-registry/berth/services/internal/pulls"
 	"github.com/berth-registry/berth/services/internal/respond"
@@ -87,6 +88,7 @@ type builder struct {
 	mirrors     *audit.Mirrors
 	pulls       *audit.Pulls    // nil where no sink is told of pulls
 	pullRules   *pullrules.Gate // decides about pulls
+	trust       *policy.Trust   // of signatures by identities
 	recorder    *pulls.Recorder // of hosted content; nil where none is pulled through this process
 	uses        *keyuse.Uses
 	passwords   *password.Hasher
@@ -181,8 +183,11 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if c.RunsData() {
 		b.recorder = pulls.NewRecorder(s.meta, d.Log)
 	}
+	if b.trust, err = openTrust(c, d.Log); err != nil {
+		return err
+	}
 	b.pullRules = pullrules.New(pullrules.Config{
-		Meta: s.meta, Blobs: respond.Blobs{Store: s.blobs, Meta: s.meta, Log: d.Log, Verify: c.VerifyPulls}, Log: d.Log, Metrics: d.Metrics,
+		Trust: b.trust, Meta: s.meta, Blobs: respond.Blobs{Store: s.blobs, Meta: s.meta, Log: d.Log, Verify: c.VerifyPulls}, Log: d.Log, Metrics: d.Metrics,
 	})
 	if err := b.chains(); err != nil {
 		return err

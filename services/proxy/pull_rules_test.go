@@ -11,6 +11,8 @@ import (
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/cosign"
 	"github.com/berth-registry/berth/pkg/cosign/cosigntest"
+	"github.com/berth-registry/berth/pkg/cosign/keyless"
+	"github.com/berth-registry/berth/pkg/cosign/keyless/keylesstest"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -65,6 +67,26 @@ func TestW176_CachedImagesObeyPullRules(t *testing.T) {
 	up.Stop()
 	w.pass(10 * time.Minute)
 	w.served(ways...)
+}
+
+// TestW175_PullRulesAskForIdentities: a signature by another identity does not count.
+func TestW175_PullRulesAskForIdentities(t *testing.T) {
+	w, up := newHub(t)
+	local, path := keylesstest.New(), manifests+testserver.ScriptedTag
+	w.addPullRule(meta.PullRule{
+		Slug: "signed", TrustedRoot: local.Root(keylesstest.Timestamps), Identities: []meta.SignerIdentity{{Issuer: "https://login.example", Subject: "*@example.com"}},
+	})
+	w.withheld("signed", path)
+	signBy := func(issuer string) {
+		t.Helper()
+		how := keylesstest.Signing{Identity: keyless.Identity{Issuer: issuer, Subject: "ada@example.com"}, Stamped: true}
+		pushSimple(up, testserver.ScriptedName, up.Image.Index, local.Layer(cosigntest.Payload("registry.example/app", up.Image.Index.Digest), how))
+		w.pass(time.Minute)
+	}
+	signBy("https://elsewhere.example")
+	w.withheld("it is by another identity, ada@example.com of https://elsewhere.example", path)
+	signBy("https://login.example")
+	w.served(path)
 }
 
 // TestW176_OutagesOfUpstreamsWithholdAs503: an upstream that cannot be asked for signatures

@@ -161,7 +161,7 @@ var table = []row{
 	},
 	{
 		pattern: "services/proxy", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*")...)...), never: noStore,
-		tests: join(adapters, "pkg/cosign", "tools/testserver"),
+		tests: join(adapters, "pkg/cosign", "pkg/cosign/keyless", "tools/testserver"),
 	},
 	{pattern: "services/proxy/cache", may: join(nouns, join(contracts, "pkg/chain", "pkg/upstream", "services/proxy/fetch", "services/internal/respond", "services/internal/policy", "services/internal/pulls")...), never: noStore},
 	{

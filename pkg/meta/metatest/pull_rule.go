@@ -18,6 +18,7 @@ func testPullRules(t *testing.T, open Open) {
 		other, _ := w.addTenant("other", 0)
 		by, r := cause(), w.pullRule("releases")
 		r.DisplayName, r.Registry = "Releases", tenant.MainRegistry
+		r.Identities, r.TrustedRoot = []meta.SignerIdentity{{Issuer: "https://login.example", Subject: "*@example.com"}}, "a root"
 		r.Repositories, r.Tags, r.Keys, r.ArtifactTypes = []string{"team/**"}, []string{"v*"}, []string{"a key"}, []string{"application/spdx+json"}
 		r.Enforced, r.MinAge = true, time.Hour
 		made, err := w.Store.CreatePullRule(t.Context(), by, r)

@@ -43,22 +43,24 @@ SELECT t.pull_rules_version, r.slug, r.registry, r.body
 
 // pullRuleBody is the JSON of a rule, but for what has a column.
 type pullRuleBody struct {
-	Repositories  []string      `json:"repositories,omitempty"`
-	Tags          []string      `json:"tags,omitempty"`
-	Keys          []string      `json:"keys,omitempty"`
-	ArtifactTypes []string      `json:"artifact_types,omitempty"`
-	MinAge        time.Duration `json:"min_age,omitempty"`
-	Enforced      bool          `json:"enforced,omitempty"`
+	Repositories  []string              `json:"repositories,omitempty"`
+	Tags          []string              `json:"tags,omitempty"`
+	Keys          []string              `json:"keys,omitempty"`
+	Identities    []meta.SignerIdentity `json:"identities,omitempty"`
+	TrustedRoot   string                `json:"trusted_root,omitempty"`
+	ArtifactTypes []string              `json:"artifact_types,omitempty"`
+	MinAge        time.Duration         `json:"min_age,omitempty"`
+	Enforced      bool                  `json:"enforced,omitempty"`
 }
 
 func encodePullRule(r meta.PullRule) (string, error) {
-	encoded, err := json.Marshal(pullRuleBody{r.Repositories, r.Tags, r.Keys, r.ArtifactTypes, r.MinAge, r.Enforced})
+	encoded, err := json.Marshal(pullRuleBody{r.Repositories, r.Tags, r.Keys, r.Identities, r.TrustedRoot, r.ArtifactTypes, r.MinAge, r.Enforced})
 	return string(encoded), err
 }
 
 func (b pullRuleBody) fill(r *meta.PullRule) {
 	r.Repositories, r.Tags, r.Keys, r.ArtifactTypes = b.Repositories, b.Tags, b.Keys, b.ArtifactTypes
-	r.MinAge, r.Enforced = b.MinAge, b.Enforced
+	r.Identities, r.TrustedRoot, r.MinAge, r.Enforced = b.Identities, b.TrustedRoot, b.MinAge, b.Enforced
 }
 
 func scanPullRule(scan Scan) (meta.PullRule, error) {

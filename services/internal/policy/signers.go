@@ -17,7 +17,36 @@ import (
 type Signers struct {
 	Keys       []string // in PEM
 	Identities []meta.SignerIdentity
-	Root       *keyless.Root // that verifies certificates; nil: no identity counts
+	root       *keyless.Root // that verifies certificates; nil: no identity counts
+	untrusted  error         // why it is nil
+}
+
+// Signers returns signers of whom identities are verified by the trusted root of a text, or
+// the operator's if that is empty. Where there is none, keys still count.
+func (t *Trust) Signers(keys []string, identities []meta.SignerIdentity, trustedRoot string) Signers {
+	by := Signers{Keys: keys, Identities: identities}
+	if len(identities) > 0 {
+		by.root, by.untrusted = t.Root(trustedRoot)
+	}
+	return by
+}
+
+// None reports whether no signature is asked for.
+func (s Signers) None() bool { return len(s.Keys)+len(s.Identities) == 0 }
+
+// Lacking says what is asked for, and why what VerifySigned found is not it.
+func (s Signers) Lacking(why string) string {
+	need := "keys"
+	switch {
+	case len(s.Keys) == 0:
+		need = "identities"
+	case len(s.Identities) > 0:
+		need = "keys or identities"
+	}
+	if s.untrusted != nil {
+		why += "; no identity can be verified: " + s.untrusted.Error()
+	}
+	return "the image needs a signature by one of its " + need + ": " + why
 }
 
 // VerifySigned reports whether a manifest itself has a signature by one of the signers, and if
@@ -43,7 +72,7 @@ const identityTries = 100
 
 // identify notes whether the certificate of a signature is of one of the signers.
 func (l *look) identify(ctx context.Context, by oci.Digest, layer oci.Descriptor, document []byte) {
-	if l.signers.Root == nil || len(l.signers.Identities) == 0 {
+	if l.signers.root == nil || len(l.signers.Identities) == 0 {
 		return
 	}
 	if ctx.Err() != nil {
@@ -62,7 +91,7 @@ func (l *look) identify(ctx context.Context, by oci.Digest, layer oci.Descriptor
 		l.why = errors.New("there are too many signatures to verify")
 		return
 	}
-	who, err := signature.Signer(l.signers.Root)
+	who, err := signature.Signer(l.signers.root)
 	if err != nil {
 		l.why = fmt.Errorf("the trusted root does not verify it: %s", fault.Clip(err.Error()))
 		return

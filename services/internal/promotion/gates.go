@@ -68,28 +68,15 @@ func (p *planning) askGate(ctx context.Context, g meta.PromotionGate) error {
 	return p.askSignature(ctx, g, lacks)
 }
 
-// askSignature asks for a signature by one of the keys or identities of a gate. Where no root
-// verifies identities, keys still count.
+// askSignature asks for a signature by one of the keys or identities of a gate.
 func (p *planning) askSignature(ctx context.Context, g meta.PromotionGate, lacks func(string, ...any)) error {
-	by := policy.Signers{Keys: g.Keys, Identities: g.Identities}
-	need, untrusted := "one of its keys", error(nil)
-	switch {
-	case len(g.Keys)+len(g.Identities) == 0:
+	by := p.trust.Signers(g.Keys, g.Identities, g.TrustedRoot)
+	if by.None() {
 		return nil
-	case len(g.Keys) == 0:
-		need = "one of its identities"
-	case len(g.Identities) > 0:
-		need = "one of its keys or identities"
-	}
-	if len(g.Identities) > 0 {
-		by.Root, untrusted = p.trust.Root(g.TrustedRoot)
 	}
 	signatures, why, err := p.verify(ctx, by)
-	switch {
-	case why != "" && untrusted != nil:
-		lacks("the image needs a signature by %s: %s; no identity can be verified: %s", need, why, untrusted)
-	case why != "":
-		lacks("the image needs a signature by %s: %s", need, why)
+	if why != "" {
+		lacks("%s", by.Lacking(why))
 	}
 	p.kept = append(p.kept, signatures...)
 	return err

@@ -27,6 +27,7 @@ import (
 type Config struct {
 	Meta    Meta
 	Blobs   respond.Blobs
+	Trust   *policy.Trust // of signatures by identities; nil: the operator has none
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // may be nil; takes the metrics of one Gate only
 	Now     func() time.Time      // the clock
@@ -78,6 +79,9 @@ type Gate struct {
 func New(c Config) *Gate {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Trust == nil {
+		c.Trust = policy.NewTrust(nil)
 	}
 	g := &Gate{
 		Config: c,

@@ -231,16 +231,16 @@ func (j judgement) held(ctx context.Context) (verdict, error) {
 // ask asks whether the rule is met by one manifest itself.
 func (j judgement) ask(ctx context.Context, all []source, m meta.Manifest) (verdict, error) {
 	var lacking []string
-	if len(j.rule.Keys) > 0 {
+	if by := j.gate.Trust.Signers(j.rule.Keys, j.rule.Identities, j.rule.TrustedRoot); !by.None() {
 		why, err := anyOf(all, func(s source) (string, error) {
-			_, why, err := policy.VerifySigned(ctx, s.content, s.repo, m, policy.Signers{Keys: j.rule.Keys})
+			_, why, err := policy.VerifySigned(ctx, s.content, s.repo, m, by)
 			return why, err
 		})
 		if err != nil {
 			return verdict{}, err
 		}
 		if why != "" {
-			lacking = append(lacking, "the image needs a signature by one of its keys: "+why)
+			lacking = append(lacking, by.Lacking(why))
 		}
 	}
 	for _, want := range j.rule.ArtifactTypes {

@@ -230,64 +230,6 @@ func (x *PromotionGate) GetTrustedRoot() string {
 	return ""
 }
 
-// A signer that a certificate names, as Fulcio gives it after a login.
-type SignerIdentity struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The OpenID Connect issuer of the login, exactly, such as
-	// `https://token.actions.githubusercontent.com`; at most 255 bytes.
-	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
-	// Required. A pattern of who logged in, a mail address or the URI of a workload, such as
-	// `releases@example.com` or `https://github.com/acme/*/.github/workflows/release.yml@refs/tags/*`.
-	// `*` does not match a slash, `**` matches any number of parts between slashes; at most 255 bytes.
-	Subject       string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SignerIdentity) Reset() {
-	*x = SignerIdentity{}
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SignerIdentity) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SignerIdentity) ProtoMessage() {}
-
-func (x *SignerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SignerIdentity.ProtoReflect.Descriptor instead.
-func (*SignerIdentity) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *SignerIdentity) GetIssuer() string {
-	if x != nil {
-		return x.Issuer
-	}
-	return ""
-}
-
-func (x *SignerIdentity) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
-}
-
 type CreatePromotionGateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}`.
@@ -303,7 +245,7 @@ type CreatePromotionGateRequest struct {
 
 func (x *CreatePromotionGateRequest) Reset() {
 	*x = CreatePromotionGateRequest{}
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +257,7 @@ func (x *CreatePromotionGateRequest) String() string {
 func (*CreatePromotionGateRequest) ProtoMessage() {}
 
 func (x *CreatePromotionGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +270,7 @@ func (x *CreatePromotionGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePromotionGateRequest.ProtoReflect.Descriptor instead.
 func (*CreatePromotionGateRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{2}
+	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CreatePromotionGateRequest) GetParent() string {
@@ -369,7 +311,7 @@ type GetPromotionGateRequest struct {
 
 func (x *GetPromotionGateRequest) Reset() {
 	*x = GetPromotionGateRequest{}
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +323,7 @@ func (x *GetPromotionGateRequest) String() string {
 func (*GetPromotionGateRequest) ProtoMessage() {}
 
 func (x *GetPromotionGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +336,7 @@ func (x *GetPromotionGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPromotionGateRequest.ProtoReflect.Descriptor instead.
 func (*GetPromotionGateRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{3}
+	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetPromotionGateRequest) GetName() string {
@@ -418,7 +360,7 @@ type ListPromotionGatesRequest struct {
 
 func (x *ListPromotionGatesRequest) Reset() {
 	*x = ListPromotionGatesRequest{}
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[4]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +372,7 @@ func (x *ListPromotionGatesRequest) String() string {
 func (*ListPromotionGatesRequest) ProtoMessage() {}
 
 func (x *ListPromotionGatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[4]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +385,7 @@ func (x *ListPromotionGatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromotionGatesRequest.ProtoReflect.Descriptor instead.
 func (*ListPromotionGatesRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{4}
+	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListPromotionGatesRequest) GetParent() string {
@@ -478,7 +420,7 @@ type ListPromotionGatesResponse struct {
 
 func (x *ListPromotionGatesResponse) Reset() {
 	*x = ListPromotionGatesResponse{}
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +432,7 @@ func (x *ListPromotionGatesResponse) String() string {
 func (*ListPromotionGatesResponse) ProtoMessage() {}
 
 func (x *ListPromotionGatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +445,7 @@ func (x *ListPromotionGatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromotionGatesResponse.ProtoReflect.Descriptor instead.
 func (*ListPromotionGatesResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{5}
+	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListPromotionGatesResponse) GetPromotionGates() []*PromotionGate {
@@ -537,7 +479,7 @@ type UpdatePromotionGateRequest struct {
 
 func (x *UpdatePromotionGateRequest) Reset() {
 	*x = UpdatePromotionGateRequest{}
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -549,7 +491,7 @@ func (x *UpdatePromotionGateRequest) String() string {
 func (*UpdatePromotionGateRequest) ProtoMessage() {}
 
 func (x *UpdatePromotionGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -562,7 +504,7 @@ func (x *UpdatePromotionGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePromotionGateRequest.ProtoReflect.Descriptor instead.
 func (*UpdatePromotionGateRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{6}
+	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UpdatePromotionGateRequest) GetPromotionGate() *PromotionGate {
@@ -609,7 +551,7 @@ type DeletePromotionGateRequest struct {
 
 func (x *DeletePromotionGateRequest) Reset() {
 	*x = DeletePromotionGateRequest{}
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +563,7 @@ func (x *DeletePromotionGateRequest) String() string {
 func (*DeletePromotionGateRequest) ProtoMessage() {}
 
 func (x *DeletePromotionGateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_promotion_gate_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +576,7 @@ func (x *DeletePromotionGateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePromotionGateRequest.ProtoReflect.Descriptor instead.
 func (*DeletePromotionGateRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{7}
+	return file_berth_admin_v1_promotion_gate_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeletePromotionGateRequest) GetName() string {
@@ -669,7 +611,7 @@ var File_berth_admin_v1_promotion_gate_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_promotion_gate_proto_rawDesc = "" +
 	"\n" +
-	"#berth/admin/v1/promotion_gate.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x06\n" +
+	"#berth/admin/v1/promotion_gate.proto\x12\x0eberth.admin.v1\x1a$berth/admin/v1/signer_identity.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x06\n" +
 	"\rPromotionGate\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
@@ -699,10 +641,7 @@ const file_berth_admin_v1_promotion_gate_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"B\n" +
-	"\x0eSignerIdentity\x12\x16\n" +
-	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x18\n" +
-	"\asubject\x18\x02 \x01(\tR\asubject\"\xcb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcb\x01\n" +
 	"\x1aCreatePromotionGateRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12*\n" +
 	"\x11promotion_gate_id\x18\x02 \x01(\tR\x0fpromotionGateId\x12D\n" +
@@ -742,29 +681,29 @@ func file_berth_admin_v1_promotion_gate_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_promotion_gate_proto_rawDescData
 }
 
-var file_berth_admin_v1_promotion_gate_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_berth_admin_v1_promotion_gate_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_berth_admin_v1_promotion_gate_proto_goTypes = []any{
 	(*PromotionGate)(nil),              // 0: berth.admin.v1.PromotionGate
-	(*SignerIdentity)(nil),             // 1: berth.admin.v1.SignerIdentity
-	(*CreatePromotionGateRequest)(nil), // 2: berth.admin.v1.CreatePromotionGateRequest
-	(*GetPromotionGateRequest)(nil),    // 3: berth.admin.v1.GetPromotionGateRequest
-	(*ListPromotionGatesRequest)(nil),  // 4: berth.admin.v1.ListPromotionGatesRequest
-	(*ListPromotionGatesResponse)(nil), // 5: berth.admin.v1.ListPromotionGatesResponse
-	(*UpdatePromotionGateRequest)(nil), // 6: berth.admin.v1.UpdatePromotionGateRequest
-	(*DeletePromotionGateRequest)(nil), // 7: berth.admin.v1.DeletePromotionGateRequest
-	nil,                                // 8: berth.admin.v1.PromotionGate.AnnotationsEntry
-	nil,                                // 9: berth.admin.v1.PromotionGate.LabelsEntry
-	(*durationpb.Duration)(nil),        // 10: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 11: google.protobuf.Timestamp
+	(*CreatePromotionGateRequest)(nil), // 1: berth.admin.v1.CreatePromotionGateRequest
+	(*GetPromotionGateRequest)(nil),    // 2: berth.admin.v1.GetPromotionGateRequest
+	(*ListPromotionGatesRequest)(nil),  // 3: berth.admin.v1.ListPromotionGatesRequest
+	(*ListPromotionGatesResponse)(nil), // 4: berth.admin.v1.ListPromotionGatesResponse
+	(*UpdatePromotionGateRequest)(nil), // 5: berth.admin.v1.UpdatePromotionGateRequest
+	(*DeletePromotionGateRequest)(nil), // 6: berth.admin.v1.DeletePromotionGateRequest
+	nil,                                // 7: berth.admin.v1.PromotionGate.AnnotationsEntry
+	nil,                                // 8: berth.admin.v1.PromotionGate.LabelsEntry
+	(*durationpb.Duration)(nil),        // 9: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 10: google.protobuf.Timestamp
+	(*SignerIdentity)(nil),             // 11: berth.admin.v1.SignerIdentity
 	(*fieldmaskpb.FieldMask)(nil),      // 12: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_promotion_gate_proto_depIdxs = []int32{
-	8,  // 0: berth.admin.v1.PromotionGate.annotations:type_name -> berth.admin.v1.PromotionGate.AnnotationsEntry
-	10, // 1: berth.admin.v1.PromotionGate.min_age:type_name -> google.protobuf.Duration
-	11, // 2: berth.admin.v1.PromotionGate.create_time:type_name -> google.protobuf.Timestamp
-	11, // 3: berth.admin.v1.PromotionGate.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 4: berth.admin.v1.PromotionGate.labels:type_name -> berth.admin.v1.PromotionGate.LabelsEntry
-	1,  // 5: berth.admin.v1.PromotionGate.identities:type_name -> berth.admin.v1.SignerIdentity
+	7,  // 0: berth.admin.v1.PromotionGate.annotations:type_name -> berth.admin.v1.PromotionGate.AnnotationsEntry
+	9,  // 1: berth.admin.v1.PromotionGate.min_age:type_name -> google.protobuf.Duration
+	10, // 2: berth.admin.v1.PromotionGate.create_time:type_name -> google.protobuf.Timestamp
+	10, // 3: berth.admin.v1.PromotionGate.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 4: berth.admin.v1.PromotionGate.labels:type_name -> berth.admin.v1.PromotionGate.LabelsEntry
+	11, // 5: berth.admin.v1.PromotionGate.identities:type_name -> berth.admin.v1.SignerIdentity
 	0,  // 6: berth.admin.v1.CreatePromotionGateRequest.promotion_gate:type_name -> berth.admin.v1.PromotionGate
 	0,  // 7: berth.admin.v1.ListPromotionGatesResponse.promotion_gates:type_name -> berth.admin.v1.PromotionGate
 	0,  // 8: berth.admin.v1.UpdatePromotionGateRequest.promotion_gate:type_name -> berth.admin.v1.PromotionGate
@@ -781,13 +720,14 @@ func file_berth_admin_v1_promotion_gate_proto_init() {
 	if File_berth_admin_v1_promotion_gate_proto != nil {
 		return
 	}
+	file_berth_admin_v1_signer_identity_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_promotion_gate_proto_rawDesc), len(file_berth_admin_v1_promotion_gate_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

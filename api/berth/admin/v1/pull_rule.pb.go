@@ -101,7 +101,7 @@ type PullRule struct {
 	// are asked only by rules without tags. Empty means all tags and digests.
 	Tags []string `protobuf:"bytes,5,rep,name=tags,proto3" json:"tags,omitempty"`
 	// At most 32 public keys in PEM, as in `cosign.pub`. The image, or index, must be signed by
-	// one of them, under cosign's tag or as a referrer.
+	// one of them or by one of `identities`, under cosign's tag or as a referrer.
 	PublicKeys []string `protobuf:"bytes,6,rep,name=public_keys,json=publicKeys,proto3" json:"public_keys,omitempty"`
 	// At most 20 artifact types, such as `application/spdx+json`: the image must have a
 	// referrer of each.
@@ -119,7 +119,13 @@ type PullRule struct {
 	// How long ago an image of an upstream must have been seen first by the cache, at most
 	// 87600h. A refused pull counts as having seen it. An image that an index of the repository
 	// names is as old as the oldest of them. What is hosted is not held.
-	MinAge        *durationpb.Duration `protobuf:"bytes,13,opt,name=min_age,json=minAge,proto3" json:"min_age,omitempty"`
+	MinAge *durationpb.Duration `protobuf:"bytes,13,opt,name=min_age,json=minAge,proto3" json:"min_age,omitempty"`
+	// At most 20 identities, of which one must have signed the image, or index, without a key of
+	// its own, if none of `public_keys` has. A log entry or a timestamp must prove when.
+	Identities []*SignerIdentity `protobuf:"bytes,14,rep,name=identities,proto3" json:"identities,omitempty"`
+	// The JSON of the `trusted_root.json` that signatures by `identities` are verified with, at
+	// most 64 KiB. Empty means that of the operator, the setting `trusted_root`. No server is asked.
+	TrustedRoot   string `protobuf:"bytes,15,opt,name=trusted_root,json=trustedRoot,proto3" json:"trusted_root,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -243,6 +249,20 @@ func (x *PullRule) GetMinAge() *durationpb.Duration {
 		return x.MinAge
 	}
 	return nil
+}
+
+func (x *PullRule) GetIdentities() []*SignerIdentity {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *PullRule) GetTrustedRoot() string {
+	if x != nil {
+		return x.TrustedRoot
+	}
+	return ""
 }
 
 type CreatePullRuleRequest struct {
@@ -626,7 +646,7 @@ var File_berth_admin_v1_pull_rule_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_pull_rule_proto_rawDesc = "" +
 	"\n" +
-	"\x1eberth/admin/v1/pull_rule.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x04\n" +
+	"\x1eberth/admin/v1/pull_rule.proto\x12\x0eberth.admin.v1\x1a$berth/admin/v1/signer_identity.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x05\n" +
 	"\bPullRule\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
@@ -644,7 +664,11 @@ const file_berth_admin_v1_pull_rule_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x122\n" +
-	"\amin_age\x18\r \x01(\v2\x19.google.protobuf.DurationR\x06minAge\"6\n" +
+	"\amin_age\x18\r \x01(\v2\x19.google.protobuf.DurationR\x06minAge\x12>\n" +
+	"\n" +
+	"identities\x18\x0e \x03(\v2\x1e.berth.admin.v1.SignerIdentityR\n" +
+	"identities\x12!\n" +
+	"\ftrusted_root\x18\x0f \x01(\tR\vtrustedRoot\"6\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aOBSERVE\x10\x01\x12\v\n" +
@@ -703,22 +727,24 @@ var file_berth_admin_v1_pull_rule_proto_goTypes = []any{
 	(*DeletePullRuleRequest)(nil), // 7: berth.admin.v1.DeletePullRuleRequest
 	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
+	(*SignerIdentity)(nil),        // 10: berth.admin.v1.SignerIdentity
+	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_pull_rule_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.PullRule.mode:type_name -> berth.admin.v1.PullRule.Mode
 	8,  // 1: berth.admin.v1.PullRule.create_time:type_name -> google.protobuf.Timestamp
 	8,  // 2: berth.admin.v1.PullRule.update_time:type_name -> google.protobuf.Timestamp
 	9,  // 3: berth.admin.v1.PullRule.min_age:type_name -> google.protobuf.Duration
-	1,  // 4: berth.admin.v1.CreatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
-	1,  // 5: berth.admin.v1.ListPullRulesResponse.pull_rules:type_name -> berth.admin.v1.PullRule
-	1,  // 6: berth.admin.v1.UpdatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
-	10, // 7: berth.admin.v1.UpdatePullRuleRequest.update_mask:type_name -> google.protobuf.FieldMask
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	10, // 4: berth.admin.v1.PullRule.identities:type_name -> berth.admin.v1.SignerIdentity
+	1,  // 5: berth.admin.v1.CreatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
+	1,  // 6: berth.admin.v1.ListPullRulesResponse.pull_rules:type_name -> berth.admin.v1.PullRule
+	1,  // 7: berth.admin.v1.UpdatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
+	11, // 8: berth.admin.v1.UpdatePullRuleRequest.update_mask:type_name -> google.protobuf.FieldMask
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_pull_rule_proto_init() }
@@ -726,6 +752,7 @@ func file_berth_admin_v1_pull_rule_proto_init() {
 	if File_berth_admin_v1_pull_rule_proto != nil {
 		return
 	}
+	file_berth_admin_v1_signer_identity_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
