@@ -69,8 +69,8 @@ func TestW176_CachedImagesObeyPullRules(t *testing.T) {
 	w.served(ways...)
 }
 
-// TestW175_PullRulesAskForIdentities: a signature by another identity does not count.
-func TestW175_PullRulesAskForIdentities(t *testing.T) {
+// TestW170_PullRulesAskForIdentities: a signature by another identity does not count.
+func TestW170_PullRulesAskForIdentities(t *testing.T) {
 	w, up := newHub(t)
 	local, path := keylesstest.New(), manifests+testserver.ScriptedTag
 	w.addPullRule(meta.PullRule{
