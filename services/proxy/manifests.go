@@ -48,7 +48,7 @@ func (o origin) hosted() bool { return o.upstream == nil }
 
 // rulesFor is the pull as pull rules see it.
 func (p *pull) rulesFor(version int64, ref oci.Reference) pullrules.Pull {
-	return pullrules.Pull{Rules: version, Repo: p.Requested, Registry: p.Registry, Tag: ref.Tag}
+	return pullrules.Pull{Rules: version, Repo: p.Requested, Registry: p.Registry, Tag: ref.Tag, Hops: p.Hops}
 }
 
 // answer is the member's answer as pull rules see it.

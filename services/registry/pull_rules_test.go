@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -165,14 +166,66 @@ func TestW169_OutagesRefuseAs503(t *testing.T) {
 	r.want(http.StatusServiceUnavailable, "1")
 }
 
-// TestW175_ImagesInDisguiseAreNoCompanions: a subject makes no image a companion.
+// TestW167_ManyIndexesHideNone: a platform of a signed index is pulled, whatever else names it.
+func TestW167_ManyIndexesHideNone(t *testing.T) {
+	r := newRuled(t, func(*meta.PullRule) {})
+	r.accompany(r.index)
+	image := r.bench.image("app", "one")
+	for i := range 30 {
+		unsigned := ocitest.Extra{Annotations: map[string]string{"night": strconv.Itoa(i)}}.Index(ocitest.New(oci.MediaTypeImageManifest, []byte(image)))
+		r.pushed("/v2/app/manifests/"+unsigned.Digest.String(), string(unsigned.Bytes))
+	}
+	r.want(http.StatusOK, r.image, "all")
+}
+
+// TestW167_ManyReferrersHideNone: a signature is found among a hundred and more attestations.
+func TestW167_ManyReferrersHideNone(t *testing.T) {
+	r := newRuled(t, func(rule *meta.PullRule) { rule.ArtifactTypes = nil })
+	subject, err := r.Meta.FindManifest(t.Context(), r.repo("app"), oci.Reference{Digest: oci.Digest(r.image)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := ocitest.New(subject.MediaType, subject.Payload)
+	attach := func(artifactType string, layer ocitest.Content, night int) {
+		r.PutBlob(r.repo("app"), layer.Bytes)
+		m := ocitest.Extra{Subject: &about.Descriptor, ArtifactType: artifactType, Annotations: map[string]string{"night": strconv.Itoa(night)}}.Manifest(ocitest.Empty(), layer)
+		r.pushed("/v2/app/manifests/"+m.Digest.String(), string(m.Bytes))
+	}
+	r.PutBlob(r.repo("app"), ocitest.Empty().Bytes)
+	for i := range 120 {
+		attach("application/scan+json", ocitest.New("application/scan+json", []byte(`{}`)), i)
+	}
+	r.want(http.StatusForbidden, "1")
+	attach(cosign.Bundle, ocitest.New(cosign.Bundle, r.key.Envelope(cosigntest.Statement(cosign.SignPredicate, oci.Digest(r.image)))), 0)
+	r.pass(3 * time.Second)
+	r.want(http.StatusOK, "1")
+}
+
+// TestW175_ImagesInDisguiseAreNoCompanions: neither a subject nor a media type makes what can be
+// run a companion.
 func TestW175_ImagesInDisguiseAreNoCompanions(t *testing.T) {
 	r := newRuled(t, func(*meta.PullRule) {})
 	about := ocitest.New(oci.MediaTypeImageManifest, []byte(r.bench.image("app", "one")))
-	config, layer := ocitest.ConfigBy("disguised"), ocitest.Layer([]byte("disguised"))
+	archive := "\x1f\x8b\x08 an archive"
+	for i, types := range [][2]string{
+		{"application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"},
+		{"application/vnd.oci.image.CONFIG.v1+json", "application/vnd.oci.image.LAYER.v1.tar+gzip"},
+		{"application/vnd.docker.anything", "application/vnd.docker.anything.else"},
+		{"application/vnd.cncf.helm.config.v1+json", "application/vnd.cncf.helm.chart.content.v1.tar+gzip"},
+		{"application/vnd.oci.empty.v1+json", "application/spdx+json"},
+	} {
+		config, layer := ocitest.New(types[0], []byte(`{}`)), ocitest.New(types[1], []byte(archive+strconv.Itoa(i)))
+		r.PutBlob(r.repo("app"), config.Bytes)
+		r.PutBlob(r.repo("app"), layer.Bytes)
+		disguised := ocitest.Extra{Subject: &about.Descriptor}.Manifest(config, layer)
+		r.pushed("/v2/app/manifests/"+cosign.Tag(oci.Digest(r.image)), string(disguised.Bytes))
+		r.want(http.StatusForbidden, cosign.Tag(oci.Digest(r.image)), disguised.Digest.String())
+	}
+	scan := ocitest.New("application/vnd.example.scan+json", []byte(`{"findings": []}`))
+	config := ocitest.Empty()
 	r.PutBlob(r.repo("app"), config.Bytes)
-	r.PutBlob(r.repo("app"), layer.Bytes)
-	disguised := ocitest.Extra{Subject: &about.Descriptor}.Manifest(config, layer)
-	r.pushed("/v2/app/manifests/"+cosign.Tag(oci.Digest(r.image)), string(disguised.Bytes))
-	r.want(http.StatusForbidden, cosign.Tag(oci.Digest(r.image)), disguised.Digest.String())
+	r.PutBlob(r.repo("app"), scan.Bytes)
+	result := ocitest.Extra{Subject: &about.Descriptor, ArtifactType: scan.MediaType}.Manifest(config, scan)
+	r.pushed("/v2/app/manifests/"+result.Digest.String(), string(result.Bytes))
+	r.want(http.StatusOK, result.Digest.String())
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/cosign"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -56,10 +57,28 @@ func (s Stored) OpenBlob(ctx context.Context, r meta.Repo, d oci.Descriptor) (io
 	return opened.Content, chain.Internal(err)
 }
 
-// ListReferrers implements Content.
+// maxListed is how many referrers of one type are listed, of which most may be attestations.
+const maxListed = 1000
+
+// ListReferrers implements Content. Those that have the type of signatures come first, so that
+// no number of others hides them.
 func (s Stored) ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest) ([]meta.Referrer, error) {
-	rows, err := s.Meta.ListReferrers(ctx, r, subject, "", meta.Page{Size: maxEvidence})
-	return rows, chain.Internal(err)
+	var all []meta.Referrer
+	for _, list := range []struct {
+		artifactType string
+		most         int
+	}{{cosign.Bundle, maxListed}, {cosign.SignatureArtifact, maxListed}, {"", maxEvidence}} {
+		rows, err := s.Meta.ListReferrers(ctx, r, subject, list.artifactType, meta.Page{Size: list.most})
+		if err != nil {
+			return nil, chain.Internal(err)
+		}
+		for _, row := range rows {
+			if list.artifactType != "" || row.ArtifactType != cosign.Bundle && row.ArtifactType != cosign.SignatureArtifact {
+				all = append(all, row)
+			}
+		}
+	}
+	return all, nil
 }
 
 // Hosted is the content that is pushed.

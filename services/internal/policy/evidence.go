@@ -63,6 +63,21 @@ func looksLikeEvidence(ctx context.Context, from Content, r meta.Repo, m *oci.Ma
 			return false, nil
 		}
 	}
+	return areDocuments(ctx, from, r, layers)
+}
+
+// IsCompanion reports whether a manifest says something about images and cannot be run as one:
+// it is evidence, or refers to a subject by documents of any type, such as results of scans.
+// Their bytes decide, too: a subject makes no image, chart or module a companion.
+func IsCompanion(ctx context.Context, from Content, r meta.Repo, m *oci.Manifest) (bool, error) {
+	if m.Subject != nil && m.Config != nil && len(m.Children) == 0 && 1 < len(m.Blobs) && len(m.Blobs) <= maxEvidence {
+		return areDocuments(ctx, from, r, m.Blobs[1:])
+	}
+	return looksLikeEvidence(ctx, from, r, m)
+}
+
+// areDocuments reports whether no client can unpack any of the layers.
+func areDocuments(ctx context.Context, from Content, r meta.Repo, layers []oci.Descriptor) (bool, error) {
 	if tooLarge(layers) {
 		return false, nil
 	}
@@ -73,21 +88,6 @@ func looksLikeEvidence(ctx context.Context, from Content, r meta.Repo, m *oci.Ma
 		}
 	}
 	return true, nil
-}
-
-// IsCompanion reports whether a manifest says something about images and cannot be run as one:
-// it is evidence, or refers to a subject without the config and the layers of an image.
-func IsCompanion(ctx context.Context, from Content, r meta.Repo, m *oci.Manifest) (bool, error) {
-	if m.Subject != nil && len(m.Children) == 0 && m.Config != nil && !isImage(m.Config.MediaType) &&
-		!slices.ContainsFunc(m.Blobs[1:], func(layer oci.Descriptor) bool { return isImageLayer(layer.MediaType) }) {
-		return true, nil
-	}
-	return looksLikeEvidence(ctx, from, r, m)
-}
-
-// isImageLayer reports whether clients unpack layers of the type.
-func isImageLayer(mediaType string) bool {
-	return strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(mediaType, "application/vnd.docker.image.rootfs.")
 }
 
 // maxDocuments is the most bytes of all layers of evidence, which are read to their end.
@@ -117,14 +117,14 @@ func isDocument(ctx context.Context, from Content, r meta.Repo, d oci.Descriptor
 		return false, err
 	}
 	head, err := io.ReadAll(io.LimitReader(content, blockSize))
-	rest := int64(0)
-	if err == nil {
+	rest, begins := int64(0), beginsDocument(head)
+	if err == nil && begins {
 		rest, err = io.Copy(io.Discard, io.LimitReader(content, maxDocuments+1))
 	}
 	if err = errors.Join(err, content.Close()); err != nil {
 		return false, fault.Down(err, "the content of this blob")
 	}
-	return beginsDocument(head) && rest <= maxDocuments, nil
+	return begins && rest <= maxDocuments, nil
 }
 
 // beginsDocument reports whether no client can unpack what begins with these bytes. Clients

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -61,9 +62,16 @@ const (
 // version that the site of a request has.
 const policyLife = time.Minute
 
-// observers is how many verdicts of observing rules are computed at a time: pulls do not wait
-// for them. What is more is counted as unknown.
-const observers = 16
+// How many verdicts are computed at a time, since each reads and verifies what a tenant has
+// stored, also after the client has left.
+const (
+	turns        = 32 // of all tenants
+	turnsOfOne   = 8
+	waitingOfOne = 256 // pulls; what is more is answered with an outage
+)
+
+// maxLacking bounds what a remembered verdict says, in bytes.
+const maxLacking = 512
 
 // Gate decides. It is safe for concurrent use.
 type Gate struct {
@@ -71,7 +79,8 @@ type Gate struct {
 	policies *ttlcache.Cache[tenant.ID, meta.PullPolicy]
 	verdicts *ttlcache.Cache[key, verdict]
 	flights  singleflight.Group
-	turns    chan struct{} // of observers
+	enforced *fairgate.Gate[tenant.ID]
+	observed *fairgate.Gate[tenant.ID] // no pull waits for these; what is more is counted as unknown
 	counts   *prometheus.CounterVec
 }
 
@@ -89,7 +98,8 @@ func New(c Config) *Gate {
 			Size: knownPolicies, Now: c.Now, Load: c.Meta.PullPolicy, Life: policyLife,
 		}),
 		verdicts: ttlcache.New(ttlcache.Options[key, verdict]{Size: knownVerdicts, Now: c.Now}),
-		turns:    make(chan struct{}, observers),
+		enforced: fairgate.New[tenant.ID](fairgate.Options{Capacity: turns, Most: turnsOfOne, MaxWaiting: waitingOfOne}),
+		observed: fairgate.New[tenant.ID](fairgate.Options{Capacity: turns, Most: turnsOfOne}),
 		counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_pull_rules_total",
 			Help: "Pulls that pull rules were for, by the mode of the rule and its verdict: allowed, refused, or unknown because it could not be decided. Rules that observe refuse nothing.",
@@ -107,6 +117,9 @@ type Pull struct {
 	Repo     meta.Repo // in the registry that the client names, with the name in the path
 	Registry string    // its slug
 	Tag      string    // empty for a pull by digest
+	// Hops is how many registries forwarded the request: one that a chain led back here must
+	// not wait for itself (contract row E12).
+	Hops int
 }
 
 // Answer is the manifest that a member answers with.
@@ -143,6 +156,8 @@ func (g *Gate) Check(ctx context.Context, p Pull, a Answer) error {
 		v, err := g.judge(ctx, j)
 		g.count(r, v, err)
 		switch {
+		case fault.Is(err, fault.Busy):
+			return err
 		case err != nil:
 			return fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
 				"pull rule %q cannot be decided, since what accompanies manifest %s cannot be read; try again later", r.Slug, a.Manifest.Digest)
@@ -166,10 +181,29 @@ func denied(d oci.Digest, refusals []chain.PullVerdict) error {
 		WithDetail(map[string]any{"reason": "PULL_RULE", "pull_rules": slugs, "digest": d.String()})
 }
 
-// selects reports whether the rule is for the pull: of what the client names, or of the member
-// that answers.
+// selects reports whether the rule is for the pull: by the registry that the client names or
+// the member that answers, and by any name that the repository has there. So no way to ask for
+// an image is one around the rule.
 func selects(r *meta.PullRule, p Pull, a Answer) bool {
-	return r.Selects(p.Registry, p.Repo.Name, p.Tag) || r.Selects(a.Registry, a.Repo.Name, p.Tag)
+	for _, registry := range []string{p.Registry, a.Registry} {
+		for _, name := range []string{p.Repo.Name, nameBelow(p.Repo.Name), a.Repo.Name} {
+			if r.Selects(registry, name, p.Tag) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nameBelow is the part of a name that an upstream is asked for: of proxy/ghcr.io/app, app.
+// Such a name may also stand for a path without it and the query ns.
+func nameBelow(name string) string {
+	if below, ok := strings.CutPrefix(name, "proxy/"); ok {
+		if _, rest, ok := strings.Cut(below, "/"); ok {
+			return rest
+		}
+	}
+	return name
 }
 
 // reloads is how often a policy is loaded again that is older than its site says.
@@ -188,6 +222,9 @@ func (g *Gate) policy(ctx context.Context, p Pull) (meta.PullPolicy, error) {
 	if err != nil {
 		return found, fault.Wrap(err, fault.Unavailable, fault.UnavailableReason, "the pull rules of the tenant cannot be read; try again later")
 	}
+	if found.Version < p.Rules {
+		return found, fault.New(fault.Unavailable, fault.UnavailableReason, "the pull rules of the tenant were changed; try again later")
+	}
 	return found, nil
 }
 
@@ -203,7 +240,7 @@ func (g *Gate) Explain(ctx context.Context, p Pull, a Answer) ([]chain.PullVerdi
 		if !selects(r, p, a) {
 			continue
 		}
-		v, err := judgement{gate: g, rule: r, pull: p, answer: a}.decide(ctx)
+		v, err := judgement{gate: g, rule: r, pull: p, answer: a}.decideInTurn(ctx)
 		one := chain.PullVerdict{Rule: r.Slug, Enforced: r.Enforced, Lacking: v.lacking}
 		if err != nil {
 			one.Unknown, one.Lacking = true, "it cannot be decided: "+fault.From(err).Message

@@ -55,13 +55,13 @@ func (g *Gate) judge(ctx context.Context, j judgement) (verdict, error) {
 		return v, nil
 	}
 	shared := context.WithoutCancel(ctx)
-	done := g.flights.DoChan(fmt.Sprintf("%#v", k), func() (any, error) {
+	done := g.flights.DoChan(fmt.Sprintf("%d %#v", j.pull.Hops, k), func() (any, error) {
 		if v, ok := g.verdicts.Find(k); ok {
 			return v, nil
 		}
 		ctx, cancel := context.WithTimeout(shared, judgeTimeout)
 		defer cancel()
-		v, err := j.decide(ctx)
+		v, err := j.decideInTurn(ctx)
 		if err == nil {
 			g.remember(j, k, v)
 		}
@@ -93,7 +93,30 @@ func (g *Gate) remember(j judgement, k key, v verdict) {
 	if !v.until.IsZero() {
 		life = min(life, v.until.Sub(g.Now()))
 	}
+	v.lacking = fault.ClipTo(v.lacking, maxLacking)
 	g.verdicts.Put(k, v, life)
+	if v.lacking != "" {
+		return
+	}
+	// What an index names meets the rule as it does: clients pull it next.
+	parsed, err := oci.ParseManifest(j.answer.Manifest.MediaType, j.answer.Manifest.Payload)
+	if err != nil {
+		return // it is no index, then
+	}
+	for _, child := range parsed.Children[:min(len(parsed.Children), maxLine)] {
+		k.digest = child.Digest
+		g.verdicts.Put(k, v, life)
+	}
+}
+
+// decideInTurn is decide when it is the tenant's turn.
+func (j judgement) decideInTurn(ctx context.Context) (verdict, error) {
+	t := j.pull.Repo.Tenant
+	if err := j.gate.enforced.Acquire(ctx, t, 1); err != nil {
+		return verdict{}, fault.Wrap(err, fault.Unavailable, fault.Busy, "too many pulls of the tenant wait for the verdict of a pull rule; try again later").WithRetryAfter(time.Second)
+	}
+	defer j.gate.enforced.Release(t, 1)
+	return j.decide(ctx)
 }
 
 // observe counts what a rule says that refuses nothing. No pull waits for it.
@@ -102,14 +125,13 @@ func (g *Gate) observe(ctx context.Context, j judgement) {
 		g.count(j.rule, v, nil)
 		return
 	}
-	select {
-	case g.turns <- struct{}{}:
-	default:
+	t := j.pull.Repo.Tenant
+	if !g.observed.TryAcquire(t, 1) {
 		g.count(j.rule, verdict{}, errBusy)
 		return
 	}
 	go func() {
-		defer func() { <-g.turns }()
+		defer g.observed.Release(t, 1)
 		v, err := g.judge(context.WithoutCancel(ctx), j)
 		g.count(j.rule, v, err)
 		if err != nil {
@@ -157,8 +179,12 @@ func (j judgement) sources() []source {
 	return append(all, source{j.answer.Repo, stored, stored.Meta}, source{j.answer.Repo, j.answer.Upstream, nil})
 }
 
-// maxLine bounds the indexes that are asked for a manifest in them.
-const maxLine = 16
+// maxLine bounds the indexes that are asked for a manifest in them, and those that an index
+// names whose verdict is its own. Where an upstream is asked, it is maxAsked.
+const (
+	maxLine  = meta.MaxLineage
+	maxAsked = 16
+)
 
 // decide computes the verdict. The error is of what could not be read, if nothing that was
 // read meets the rule.
@@ -170,8 +196,9 @@ func (j judgement) decide(ctx context.Context) (verdict, error) {
 	}
 	all := j.sources()
 	at := all[len(all)-1]
-	if is, err := policy.IsCompanion(ctx, at.content, at.repo, parsed); err != nil || is {
-		return verdict{}, err
+	is, unread := j.isCompanion(ctx, at, parsed)
+	if is {
+		return verdict{}, nil
 	}
 	if held, err := j.held(ctx); err != nil || held.lacking != "" {
 		return held, err
@@ -180,11 +207,17 @@ func (j judgement) decide(ctx context.Context) (verdict, error) {
 	if failure == nil && first.lacking == "" {
 		return first, nil
 	}
+	if failure == nil {
+		failure = unread
+	}
 	line, err := j.gate.Meta.Lineage(ctx, j.answer.Repo, m.Digest)
 	if err != nil {
 		return verdict{}, err
 	}
 	left := maxLine
+	if j.answer.Upstream != nil {
+		left = maxAsked
+	}
 	for _, one := range slices.Backward(line) {
 		if left--; one.Digest == m.Digest || left < 0 {
 			continue
@@ -205,6 +238,23 @@ func (j judgement) decide(ctx context.Context) (verdict, error) {
 		}
 	}
 	return first, failure
+}
+
+// isCompanion asks once for all rules: the answer is the content's own.
+func (j judgement) isCompanion(ctx context.Context, at source, parsed *oci.Manifest) (bool, error) {
+	k := key{own: j.pull.Repo, store: at.repo.Registry, name: at.repo.Name, digest: j.answer.Manifest.Digest}
+	if v, ok := j.gate.verdicts.Find(k); ok {
+		return v.lacking == "", nil
+	}
+	is, err := policy.IsCompanion(ctx, at.content, at.repo, parsed)
+	if err == nil {
+		v := verdict{}
+		if !is {
+			v.lacking = "it is no companion"
+		}
+		j.gate.verdicts.Put(k, v, goodLife)
+	}
+	return is, err
 }
 
 // held refuses an image of an upstream that was seen first less than min_age ago. It is stored
