@@ -228,4 +228,12 @@ func TestW175_ImagesInDisguiseAreNoCompanions(t *testing.T) {
 	result := ocitest.Extra{Subject: &about.Descriptor, ArtifactType: scan.MediaType}.Manifest(config, scan)
 	r.pushed("/v2/app/manifests/"+result.Digest.String(), string(result.Bytes))
 	r.want(http.StatusOK, result.Digest.String())
+	// A list of companions needs nothing either, and makes nothing that it names a companion.
+	image := ocitest.New(oci.MediaTypeImageManifest, []byte(r.bench.image("app", "one")))
+	image.ArtifactType = scan.MediaType
+	list := ocitest.Index(image)
+	r.pushed("/v2/app/manifests/"+list.Digest.String(), string(list.Bytes))
+	r.want(http.StatusOK, list.Digest.String())
+	r.pass(3 * time.Second)
+	r.want(http.StatusForbidden, r.image)
 }

@@ -32,8 +32,9 @@ type key struct {
 
 // verdict is what a rule says of a manifest.
 type verdict struct {
-	lacking string    // empty: the rule is met
-	until   time.Time // the verdict ends then; zero: by its life alone
+	lacking   string    // empty: the rule is met
+	until     time.Time // the verdict ends then; zero: by its life alone
+	companion bool      // the manifest needs nothing
 }
 
 // judgement is one rule about one manifest.
@@ -95,10 +96,11 @@ func (g *Gate) remember(j judgement, k key, v verdict) {
 	}
 	v.lacking = fault.ClipTo(v.lacking, maxLacking)
 	g.verdicts.Put(k, v, life)
-	if v.lacking != "" {
+	if v.lacking != "" || v.companion {
 		return
 	}
-	// What an index names meets the rule as it does: clients pull it next.
+	// What an index names meets the rule as it does: clients pull it next. What only lists
+	// companions is met by none of what it names.
 	parsed, err := oci.ParseManifest(j.answer.Manifest.MediaType, j.answer.Manifest.Payload)
 	if err != nil {
 		return // it is no index, then
@@ -198,7 +200,7 @@ func (j judgement) decide(ctx context.Context) (verdict, error) {
 	at := all[len(all)-1]
 	is, unread := j.isCompanion(ctx, at, parsed)
 	if is {
-		return verdict{}, nil
+		return verdict{companion: true}, nil
 	}
 	if held, err := j.held(ctx); err != nil || held.lacking != "" {
 		return held, err
