@@ -82,6 +82,7 @@ const (
 	maxGateTypes       = 20
 	maxGateAnnotations = 20
 	maxGateText        = 1024 // bytes of a key or value
+	maxArtifactType    = 255  // bytes, as RFC 6838, section 4.2, allows
 )
 
 // promotionGateOf reads the gate that a client sets. It checks all but whether its registry
@@ -148,8 +149,8 @@ func checkEvidence(field string, keys []string, identities []meta.SignerIdentity
 		return invalid(field+"artifact_types", "%d types exceed the maximum of %d", n, maxGateTypes)
 	}
 	for i, one := range artifactTypes {
-		if one == "" || len(one) > maxGateText {
-			return invalid(fmt.Sprintf("%sartifact_types[%d]", field, i), "a type has from 1 to %d bytes", maxGateText)
+		if one == "" || len(one) > maxArtifactType {
+			return invalid(fmt.Sprintf("%sartifact_types[%d]", field, i), "a type has from 1 to %d bytes", maxArtifactType)
 		}
 	}
 	return nil

@@ -138,7 +138,9 @@ func pullRuleMessage(t meta.Tenant, r meta.PullRule) *pb.PullRule {
 // the rule that the tenant has already.
 func checkSeedPullRule(f seedFields) error {
 	return checked(f, func(m *pb.PullRule) error {
-		m.ArtifactTypes = append(m.ArtifactTypes, "a/b")
+		if m.GetMinAge().AsDuration() == 0 {
+			m.MinAge = durationpb.New(1) // so that it asks something
+		}
 		_, err := pullRuleOf(m)
 		return err
 	})

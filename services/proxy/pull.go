@@ -82,6 +82,7 @@ func (p *pull) members(a asking) chain.AskFunc {
 				return err
 			}
 			r.CacheOnly = p.CacheOnly || !m.Rights(p.Caller).Has(access.Fill)
+			r.Offline = p.Mirror.CachedOnly
 			p.unfilled = p.unfilled || r.CacheOnly
 			return a.upstream(m, r)
 		case a.hosted == nil:

@@ -13,11 +13,14 @@ import (
 	"github.com/berth-registry/berth/pkg/cosign/cosigntest"
 	"github.com/berth-registry/berth/pkg/cosign/keyless"
 	"github.com/berth-registry/berth/pkg/cosign/keyless/keylesstest"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -98,6 +101,41 @@ func TestW176_OutagesOfUpstreamsWithholdAs503(t *testing.T) {
 	up.Stop()
 	if a := w.get(manifests + testserver.ScriptedTag); a.Status != http.StatusServiceUnavailable {
 		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+// TestV66_PullRulesOfCachedOnlyHostsAskNoUpstream: what is not stored is not asked for, and
+// makes no image look unsigned, also not to callers for whom the upstream is asked.
+func TestV66_PullRulesOfCachedOnlyHostsAskNoUpstream(t *testing.T) {
+	w, up := newHub(t)
+	key, path := cosigntest.New(cosigntest.P256), manifests+testserver.ScriptedTag
+	w.served(path)
+	sign(up, testserver.ScriptedName, up.Image.Index, key)
+	w.pullRule("signed", "", key)
+	await.True(t, time.Minute, "all fetches end", func() bool { return w.fetches.Running() == 0 })
+	asked := up.Count("", "*")
+	pull := func() error {
+		_, err := w.proxy.GetManifest(t.Context(), proxy.GetManifestRequest{
+			PullRequest: proxy.PullRequest{
+				Tenant: w.dev.Tenant, TenantSlug: "acme", Registry: "dev", Mirror: tenant.Mirror{Slug: "engines", Group: "chain", CachedOnly: true},
+				Name: testserver.ScriptedName, CacheOnly: true, Requested: fronttest.Repo(w.dev, testserver.ScriptedName), PullRules: 1,
+			},
+			Reference: oci.Reference{Tag: testserver.ScriptedTag},
+		})
+		return err
+	}
+	if err := pull(); fault.KindOf(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	if n := up.Count("", "*") - asked; n != 0 {
+		t.Errorf("the upstream saw %d requests", n)
+	}
+	w.served(path) // and stores the signature
+	await.True(t, time.Minute, "all fetches end", func() bool { return w.fetches.Running() == 0 })
+	asked = up.Count("", "*")
+	w.pass(6 * time.Minute) // past the verdict
+	if err := pull(); err != nil || up.Count("", "*") != asked {
+		t.Errorf("%v, %d requests", err, up.Count("", "*")-asked)
 	}
 }
 

@@ -175,6 +175,22 @@ func TestW171_TamperedSignatures(t *testing.T) {
 	}
 }
 
+// TestW171_ChainsOfBundlesDoNotCount: a bundle brings the certificate, and no authority.
+func TestW171_ChainsOfBundlesDoNotCount(t *testing.T) {
+	local := keylesstest.New()
+	below, root := local.Below(), parse(t, local.Root(keylesstest.Timestamps))
+	how := keylesstest.Signing{Identity: ada, Stamped: true}
+	if who, err := signerOf(root, local.Chained(manifest, how)); err != nil || who != ada {
+		t.Errorf("a chain that ends at the root: %v, %v", who, err)
+	}
+	if who, err := signerOf(root, below.Chained(manifest, how)); err == nil {
+		t.Errorf("an intermediate that the root does not list is taken, by %v", who)
+	}
+	if who, err := signerOf(parse(t, below.Root(keylesstest.Timestamps)), below.Chained(manifest, how)); err != nil || who != ada {
+		t.Errorf("below a root that lists it: %v, %v", who, err)
+	}
+}
+
 // TestW172_RootsThatAreNone are refused with a reason.
 func TestW172_RootsThatAreNone(t *testing.T) {
 	good := keylesstest.New().Root(keylesstest.Logs, keylesstest.Timestamps)

@@ -175,8 +175,9 @@ func ofBytes(b []byte) func() verify.ArtifactPolicyOption {
 func read(b *protobundle.Bundle, signed func() verify.ArtifactPolicyOption) (Signature, error) {
 	m := b.GetVerificationMaterial()
 	certificate := m.GetCertificate().GetRawBytes()
-	if chain := m.GetX509CertificateChain().GetCertificates(); len(chain) > 0 {
-		certificate = chain[0].GetRawBytes()
+	if chain := m.GetX509CertificateChain(); len(chain.GetCertificates()) > 0 {
+		chain.Certificates = chain.Certificates[:1] // only intermediates of the trusted root count
+		certificate = chain.Certificates[0].GetRawBytes()
 	}
 	stamps := m.GetTimestampVerificationData().GetRfc3161Timestamps()
 	switch {

@@ -101,6 +101,9 @@ type Repository struct {
 	Repo meta.Repo // in the upstream's cache registry
 	// CacheOnly says that the upstream is not asked: the caller may not fill the cache.
 	CacheOnly bool
+	// Offline says that the upstream is not asked for evidence either, as by a mirror host
+	// with cached_only. CacheOnly is then set, too.
+	Offline bool
 
 	caches *Caches
 	client *upstream.Client

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/upstream"
@@ -79,4 +80,45 @@ func (e evidence) ListReferrers(ctx context.Context, _ meta.Repo, subject oci.Di
 	now.said = e.caches.Now()
 	known.put(e.key(what), now)
 	return now.referrers, nil
+}
+
+// storedEvidence is evidence where the upstream must not be asked. What is not stored is
+// unknown: it must not make an image look unsigned, also to other callers, for whom verdicts
+// are remembered.
+type storedEvidence struct {
+	policy.Stored
+	upstream string // slug
+}
+
+// FindManifest implements policy.Content. A digest that is not stored is absent: what names
+// it is unknown where that matters.
+func (e storedEvidence) FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference) (meta.Manifest, error) {
+	m, err := e.Stored.FindManifest(ctx, r, ref)
+	if ref.Digest == "" && policy.IsAbsent(err) {
+		err = e.unknown()
+	}
+	return m, err
+}
+
+// OpenBlob implements policy.Content.
+func (e storedEvidence) OpenBlob(ctx context.Context, r meta.Repo, d oci.Descriptor) (io.ReadCloser, error) {
+	content, err := e.Stored.OpenBlob(ctx, r, d)
+	if policy.IsAbsent(err) {
+		err = e.unknown()
+	}
+	return content, err
+}
+
+// ListReferrers implements policy.Content. The upstream may have more.
+func (e storedEvidence) ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest) ([]meta.Referrer, error) {
+	rows, err := e.Stored.ListReferrers(ctx, r, subject)
+	if err == nil || policy.IsAbsent(err) {
+		err = e.unknown()
+	}
+	return rows, err
+}
+
+func (e storedEvidence) unknown() error {
+	return chain.Internal(fault.New(fault.Unavailable, fault.UnavailableReason,
+		"upstream %q is not asked for what accompanies images, since this host serves only what is cached", e.upstream))
 }

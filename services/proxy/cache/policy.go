@@ -32,6 +32,9 @@ func (r *Repository) stored() policy.Stored {
 // Evidence is what rules read besides a manifest, from the cache or the upstream. What is
 // decided by it counts for all callers, also for those that may not fill the cache.
 func (r *Repository) Evidence() policy.Content {
+	if r.Offline {
+		return storedEvidence{r.stored(), r.Upstream.Slug}
+	}
 	asking := *r
 	asking.CacheOnly = false
 	return evidence{&asking, r.stored()}

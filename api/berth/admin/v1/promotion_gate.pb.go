@@ -48,8 +48,8 @@ type PromotionGate struct {
 	// one of them or by one of `identities`, with a signature that is in the source: under
 	// cosign's tag or as a referrer.
 	PublicKeys []string `protobuf:"bytes,6,rep,name=public_keys,json=publicKeys,proto3" json:"public_keys,omitempty"`
-	// At most 20 artifact types, such as `application/spdx+json`: the image must have a
-	// referrer of each in the source.
+	// At most 20 artifact types of at most 255 bytes, such as `application/spdx+json`: the
+	// image must have a referrer of each in the source.
 	ArtifactTypes []string `protobuf:"bytes,7,rep,name=artifact_types,json=artifactTypes,proto3" json:"artifact_types,omitempty"`
 	// At most 20 annotations that the image, or index, must have. An empty value means any.
 	Annotations map[string]string `protobuf:"bytes,8,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`

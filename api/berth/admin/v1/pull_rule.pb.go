@@ -103,8 +103,8 @@ type PullRule struct {
 	// At most 32 public keys in PEM, as in `cosign.pub`. The image, or index, must be signed by
 	// one of them or by one of `identities`, under cosign's tag or as a referrer.
 	PublicKeys []string `protobuf:"bytes,6,rep,name=public_keys,json=publicKeys,proto3" json:"public_keys,omitempty"`
-	// At most 20 artifact types, such as `application/spdx+json`: the image must have a
-	// referrer of each.
+	// At most 20 artifact types of at most 255 bytes, such as `application/spdx+json`: the
+	// image must have a referrer of each.
 	ArtifactTypes []string      `protobuf:"bytes,7,rep,name=artifact_types,json=artifactTypes,proto3" json:"artifact_types,omitempty"`
 	Mode          PullRule_Mode `protobuf:"varint,8,opt,name=mode,proto3,enum=berth.admin.v1.PullRule_Mode" json:"mode,omitempty"`
 	// A disabled rule does not count.

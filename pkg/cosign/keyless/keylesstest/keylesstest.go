@@ -41,6 +41,7 @@ const life = 10 * time.Minute
 // Sigstore signs for any identity.
 type Sigstore struct {
 	root, tsa            *x509.Certificate
+	anchor               *x509.Certificate // that tsa is below
 	rootKey, tsaKey, log *ecdsa.PrivateKey
 }
 
@@ -54,6 +55,7 @@ func New() Sigstore {
 	}
 	s.root = root
 	s.root = s.issue(root, s.rootKey.Public())
+	s.anchor = s.root
 	// RFC 3161, section 2.3: the extended key usage of such a certificate is critical.
 	usage := must(asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}}))
 	s.tsa = s.issue(&x509.Certificate{
@@ -71,6 +73,18 @@ func must[T any](value T, err error) T {
 		panic(err)
 	}
 	return value
+}
+
+// Below makes one whose certificates are below an intermediate of s, which the roots of s do
+// not list. Its timestamps are those of s.
+func (s Sigstore) Below() Sigstore {
+	key := newKey()
+	s.root = s.issue(&x509.Certificate{
+		SerialNumber: big.NewInt(4), Subject: pkix.Name{CommonName: "intermediate"}, NotBefore: s.root.NotBefore, NotAfter: s.root.NotAfter,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+	}, key.Public())
+	s.rootKey = key
+	return s
 }
 
 func (s Sigstore) issue(c *x509.Certificate, key crypto.PublicKey) *x509.Certificate {
@@ -94,7 +108,7 @@ func (s Sigstore) Root(parts ...string) string {
 	root := map[string]any{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1", "certificateAuthorities": chain(s.root)}
 	for _, part := range parts {
 		if root[part] = logs; part == Timestamps {
-			root[part] = chain(s.tsa, s.root)
+			root[part] = chain(s.tsa, s.anchor)
 		}
 	}
 	return string(must(json.Marshal(root)))
@@ -219,6 +233,19 @@ func (s Sigstore) Envelope(statement []byte, how Signing) []byte {
 func (s Sigstore) Message(manifest []byte, how Signing) []byte {
 	sum, one := sha256.Sum256(manifest), s.sign(manifest, how)
 	return one.bundle("messageSignature", map[string]any{"messageDigest": map[string]any{"algorithm": "SHA2_256", "digest": sum[:]}, "signature": one.signature})
+}
+
+// Chained is a Message of version 0.2 of bundles, with the chain of its certificate.
+func (s Sigstore) Chained(manifest []byte, how Signing) []byte {
+	var b map[string]any
+	if err := json.Unmarshal(s.Message(manifest, how), &b); err != nil {
+		panic(err)
+	}
+	b["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.2"
+	material := b["verificationMaterial"].(map[string]any)
+	material["x509CertificateChain"] = map[string]any{"certificates": []any{material["certificate"], map[string]any{"rawBytes": s.root.Raw}}}
+	delete(material, "certificate")
+	return must(json.Marshal(b))
 }
 
 func (one signed) bundle(kind string, content any) []byte {
