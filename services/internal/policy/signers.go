@@ -22,7 +22,7 @@ type Signers struct {
 }
 
 // Signers returns signers of whom identities are verified by the trusted root of a text, or
-// the operator's if that is empty. Where there is none, keys still count.
+// the operator's if that is empty. Without a trusted root, keys still count.
 func (t *Trust) Signers(keys []string, identities []meta.SignerIdentity, trustedRoot string) Signers {
 	by := Signers{Keys: keys, Identities: identities}
 	if len(identities) > 0 {

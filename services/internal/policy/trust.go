@@ -19,8 +19,8 @@ type Trust struct {
 	roots    *ttlcache.Cache[[sha256.Size]byte, *keyless.Root] // by the digest of their text
 }
 
-// NewTrust makes a Trust. operator returns the text of the operator's trusted root; nil: there
-// is none.
+// NewTrust makes a Trust. operator returns the text of the operator's trusted root; it is nil
+// where the operator has set no file.
 func NewTrust(operator func() (string, error)) *Trust {
 	return &Trust{operator, ttlcache.New(ttlcache.Options[[sha256.Size]byte, *keyless.Root]{Size: knownRoots, Now: time.Now})}
 }

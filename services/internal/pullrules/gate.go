@@ -79,8 +79,8 @@ type Gate struct {
 	policies *ttlcache.Cache[tenant.ID, meta.PullPolicy]
 	verdicts *ttlcache.Cache[key, verdict]
 	flights  singleflight.Group
-	enforced *fairgate.Gate[tenant.ID]
-	observed *fairgate.Gate[tenant.ID] // no pull waits for these; what is more is counted as unknown
+	deciding *fairgate.Gate[tenant.ID]
+	observed *fairgate.Gate[tenant.ID] // pulls that no client waits for; more are counted as unknown
 	counts   *prometheus.CounterVec
 }
 
@@ -98,7 +98,7 @@ func New(c Config) *Gate {
 			Size: knownPolicies, Now: c.Now, Load: c.Meta.PullPolicy, Life: policyLife,
 		}),
 		verdicts: ttlcache.New(ttlcache.Options[key, verdict]{Size: knownVerdicts, Now: c.Now}),
-		enforced: fairgate.New[tenant.ID](fairgate.Options{Capacity: turns, Most: turnsOfOne, MaxWaiting: waitingOfOne}),
+		deciding: fairgate.New[tenant.ID](fairgate.Options{Capacity: turns, Most: turnsOfOne, MaxWaiting: waitingOfOne}),
 		observed: fairgate.New[tenant.ID](fairgate.Options{Capacity: turns, Most: turnsOfOne}),
 		counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_pull_rules_total",

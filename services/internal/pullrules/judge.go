@@ -114,10 +114,10 @@ func (g *Gate) remember(j judgement, k key, v verdict) {
 // decideInTurn is decide when it is the tenant's turn.
 func (j judgement) decideInTurn(ctx context.Context) (verdict, error) {
 	t := j.pull.Repo.Tenant
-	if err := j.gate.enforced.Acquire(ctx, t, 1); err != nil {
+	if err := j.gate.deciding.Acquire(ctx, t, 1); err != nil {
 		return verdict{}, fault.Wrap(err, fault.Unavailable, fault.Busy, "too many pulls of the tenant wait for the verdict of a pull rule; try again later").WithRetryAfter(time.Second)
 	}
-	defer j.gate.enforced.Release(t, 1)
+	defer j.gate.deciding.Release(t, 1)
 	return j.decide(ctx)
 }
 
