@@ -24,6 +24,12 @@ export GOFLAGS := $(GOFLAGS) -trimpath $(shell git rev-parse HEAD >/dev/null 2>&
 # four times slower.
 export RACE := -race $(addsuffix =-race=false,$(addprefix -gcflags=,modernc.org/sqlite/lib modernc.org/libc modernc.org/memory golang.org/x/crypto/argon2 golang.org/x/crypto/blake2b))
 
+# Tests of very many steps, one after the other: nothing in them could race, and
+# watched they take three times as long.
+unwatched := ^(TestR50_PairsInAllOrders|TestU66_EveryRPCAndRouteByEveryPrincipalInEveryState|TestC9_HostileFiltersAreRefused|TestU124_WhatATestCostsIsBounded|TestQ16_RegsyncOfManyRepositories)$$
+# What make test tests by: "vet" was before; more at once than processors, since some wait.
+tested = -vet=off $(if $(CI),-count=1) -p $$(($$(nproc) + 1)) -timeout 40m
+
 .PHONY: help
 help: ## say what there is
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,7 +38,8 @@ help: ## say what there is
 test: vet lint ## everything a change must not break
 	tools/install deb:postgresql deb:redis-server deb:nginx deb:tinyproxy deb:slapd versitygw registry regsync cosign
 	go list $(RACE) -export -test -deps work >/dev/null # compiles first: tests that measure do not run beside the compiler
-	GOGC=400 go test $(RACE) -vet=off $(if $(CI),-count=1) -p $$(($$(nproc) + 1)) -timeout 40m ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own; what takes longest begins first; "vet" was before; memory is cheaper here than time
+	GOGC=400 go test $(RACE) -skip '$(unwatched)' $(tested) ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own; what takes longest begins first
+	GOGC=400 go test -run '$(unwatched)' $(tested) ./pkg/meta/pgmeta ./services/admin ./services/assemble
 
 .PHONY: vet
 vet:
@@ -147,9 +154,8 @@ ci: test ## make test, generated code, a release, vulnerabilities, real clients,
 	time CRASHRUN='-runs 150' tools/side-by-side e2e crashrun
 	time tools/side-by-side release compose charts ssrfrun browserrun
 	time $(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
-	time $(MAKE) clusterrun
+	time tools/side-by-side clusterrun memrun
 	time $(MAKE) cutrun
-	time $(MAKE) memrun
 	time $(MAKE) crowdrun
 	time $(MAKE) cacherun CACHERUN="-images 400 -requests 4000 -kills 2 -within 0.1" # on this small disk the database takes a large part
 	time $(MAKE) vulns VULNS=--if-reachable
