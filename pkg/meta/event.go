@@ -24,6 +24,7 @@ const (
 	SecretsResealed = "secrets.reseal"
 	KeysRotated     = "signingKeys.rotate"
 	StartedScrub    = "scrub.start"
+	RebuiltSearch   = "search.rebuild"
 	StoppedScrub    = "scrub.stop"
 )
 

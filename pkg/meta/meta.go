@@ -48,6 +48,7 @@ type Store interface {
 	HostedPulls
 	ContentSizes
 	RetentionRuns
+	Search
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error

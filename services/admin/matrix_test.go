@@ -212,7 +212,11 @@ var matrixRows = map[string]struct {
 	"ListSigningKeys":   {&pb.ListSigningKeysRequest{}, false},
 	"RotateSigningKeys": {&pb.RotateSigningKeysRequest{}, false},
 
-	"GetScrub":   {&pb.GetScrubRequest{}, false},
+	"GetScrub":           {&pb.GetScrubRequest{}, false},
+	"GetSearchIndex":     {&pb.GetSearchIndexRequest{}, false},
+	"RebuildSearchIndex": {&pb.RebuildSearchIndexRequest{}, false},
+	"SearchContent":      {&pb.SearchContentRequest{Name: "tenants/t-{s}", Query: "app"}, false},
+
 	"StartScrub": {&pb.StartScrubRequest{}, false},
 	"StopScrub":  {&pb.StopScrubRequest{}, false},
 

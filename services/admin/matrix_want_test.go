@@ -15,13 +15,13 @@ var (
 	operatorsOnly = []string{
 		"CreateTenant", "ListTenants", "UpdateTenant", "DeleteTenant", "UndeleteTenant", "SuspendTenant", "ResumeTenant",
 		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys", "ListOperatorEvents",
-		"GetScrub", "StartScrub", "StopScrub",
+		"GetScrub", "StartScrub", "StopScrub", "GetSearchIndex", "RebuildSearchIndex",
 		"CreateOperator", "GetOperator", "ListOperators", "UpdateOperator", "DeleteOperator", "CreateOperatorToken", "ListOperatorTokens", "DeleteOperatorToken",
 	}
 	ofCallers       = []string{"GetCaller", "ListCallerAccessRules"}
 	ofSelf          = []string{"ChangePassword"}
 	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys", "GetTrust", "ListTrusts", "ListSessions", "DeleteSession")
-	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ListTagHistory", "ListDeletedManifests", "ResolveReference"}
+	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ListTagHistory", "ListDeletedManifests", "ResolveReference", "SearchContent"}
 	ofRegistryAdmin = []string{"ExplainRetention", "UpdateRegistry", "ListNameClaims", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"}
 	ofRepository    = []string{"ExplainRetention", "GetRepository", "ListTags", "ListTagHistory", "ListDeletedManifests", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"} // of main/team/…
 	ofUndelete      = []string{"UndeleteManifest", "UndeleteTag", "UndeleteRepository"}
@@ -32,7 +32,7 @@ var (
 // reads reports whether an auditor may call it.
 func reads(rpc string) bool {
 	begins := func(with string) bool { return strings.HasPrefix(rpc, with) }
-	return slices.ContainsFunc([]string{"Get", "List", "Test", "Simulate", "Explain"}, begins) && !slices.Contains(changing, rpc)
+	return slices.ContainsFunc([]string{"Get", "List", "Test", "Simulate", "Explain", "Search"}, begins) && !slices.Contains(changing, rpc)
 }
 
 // matrixWant is what an RPC about a resource in this state gives the principal.
@@ -81,7 +81,7 @@ func isAbout(rpc string, p matrixPrincipal, state string) bool {
 func shownWant(rpc string, p matrixPrincipal, state string) codes.Code {
 	everywhere := p.role == access.Reader || p.role == access.Writer || p.rule == "registry admin"
 	switch {
-	case rpc == "ListRegistries": // of those that the caller sees
+	case rpc == "ListRegistries", rpc == "SearchContent": // of those that the caller sees
 		return codes.OK
 	case p.rule == "undeleter", rpc == "ResolveReference" && p.rule != "": // which gives no pull in that registry
 		return codes.NotFound
@@ -110,7 +110,7 @@ func promoteWant(rpc string, p matrixPrincipal, state string) codes.Code {
 func foundWant(rpc, state string) codes.Code {
 	makes := matrixRows[rpc].makes
 	switch {
-	case rpc == "ListTenants", rpc == "ListOperators", rpc == "ListOperatorEvents", strings.HasSuffix(rpc, "SigningKeys"), strings.HasSuffix(rpc, "Scrub"):
+	case rpc == "ListTenants", rpc == "ListOperators", rpc == "ListOperatorEvents", strings.HasSuffix(rpc, "SigningKeys"), strings.HasSuffix(rpc, "Scrub"), strings.HasSuffix(rpc, "SearchIndex"):
 		return codes.OK
 	case strings.HasSuffix(rpc, "Backup"):
 		return codes.FailedPrecondition // only an embedded deployment makes backups

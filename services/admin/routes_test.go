@@ -10,7 +10,7 @@ import (
 )
 
 // shownToWriter is what a writer gets from routes that show content: the registry is empty.
-var shownToWriter = map[string]int{"ListRegistries": 200, "GetRegistry": 404, "ListRepositories": 404, "GetRepository": 404, "ListTags": 404, "ListTagHistory": 400, "PurgeDigest": 400, "PromoteImage": 400, "ListDeletedManifests": 404, "ResolveReference": 404, "TestAccess": 400}
+var shownToWriter = map[string]int{"ListRegistries": 200, "GetRegistry": 404, "ListRepositories": 404, "GetRepository": 404, "ListTags": 404, "ListTagHistory": 400, "PurgeDigest": 400, "PromoteImage": 400, "ListDeletedManifests": 404, "ResolveReference": 404, "TestAccess": 400, "SearchContent": 400}
 
 // Each route that the API description lists exists, is closed to those without
 // a credential, and to those whose role is not enough.

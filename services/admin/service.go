@@ -39,6 +39,7 @@ type Store interface {
 	meta.Scrubs
 	meta.Purges
 	meta.ContentSizes
+	meta.Search
 
 	// These are of meta.HostedPulls.
 	RetentionContent(ctx context.Context, r meta.Repo) (retention.Content, error)

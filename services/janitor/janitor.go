@@ -1,6 +1,6 @@
 // Package janitor removes expired uploads, unreferenced blobs, condemned objects,
 // and the content of deleted repositories, registries and tenants. It runs retention
-// policies, and checks the invariants of the stores.
+// policies, indexes what can be searched, and checks the invariants of the stores.
 //
 // It removes no hosted manifest (protocol section 6) but those that retention policies
 // decide on; it removes cached ones that were not pulled for long. Any number of janitors may run: the store gives
@@ -67,6 +67,7 @@ type Meta interface {
 	meta.CacheCollector
 	meta.CacheTrimmer
 	EndLostRecorders(ctx context.Context, limit int) (int, error)
+	IndexSearch(ctx context.Context, limit int) (int, error)
 	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
 }
 
@@ -88,6 +89,7 @@ type Janitor struct {
 	sweep      phase
 	reconcile  phase
 	measure    phase
+	index      phase
 	progress   *progress
 	survey     atomic.Pointer[Survey] // of the last reconciliation; nil before the first
 }
@@ -134,6 +136,7 @@ func New(cfg Config) *Janitor {
 	j.sweep = kit.Wrap("janitor.sweep", j.sweepUnmarked, mw...)
 	j.reconcile = kit.Wrap("janitor.reconcile", j.condemnUnknown, mw...)
 	j.measure = kit.Wrap("janitor.measure", j.measureStored, mw...)
+	j.index = kit.Wrap("janitor.index", cfg.Meta.IndexSearch, mw...)
 	return j
 }
 
@@ -145,12 +148,13 @@ const (
 )
 
 // Run works until ctx ends. It logs a failing phase and tries it again at the next
-// pass. Passes, evictions and whole-store tasks do not wait for each other.
+// pass. Passes, evictions, the index and whole-store tasks do not wait for each other.
 func (j *Janitor) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { j.runPasses(ctx) })
 	all.Go(func() { j.runEvictions(ctx) })
 	all.Go(func() { j.runTrims(ctx) })
+	all.Go(func() { j.runIndex(ctx) })
 	all.Go(func() { j.runSweeps(ctx) })
 	all.Wait()
 }

@@ -81,6 +81,7 @@ var meanings = map[string]string{
 	"retentionPolicy.run":     "A run of a retention policy ended; the changes say what it deleted, or would delete if it was enforced.",
 	"retentionPolicy.start":   "A run of a retention policy was asked for.",
 	"retentionPolicy.update":  "A retention policy was changed.",
+	"search.rebuild":          "A comparison of the search index with all content was started by an operator.",
 	"scrub.start":             "The scrub was started by an operator.",
 	"scrub.stop":              "The scrub was stopped by an operator.",
 	"secrets.reseal":          "Passwords of upstreams were sealed with another secret_key.",

@@ -104,6 +104,10 @@ var large = []string{
 	`INSERT INTO manifest_children SELECT tenant_id, repo_id, digest, digest FROM manifests`,
 	`INSERT INTO tags SELECT tenant_id, repo_id, 'v' || row_number() OVER (), digest, 1 FROM manifests`,
 	`INSERT INTO tag_history SELECT tenant_id, repo_id, name, n, manifest, manifest, 'push', '', now() - n * interval '1 day' FROM tags, generate_series(1, 2) n`,
+	`INSERT INTO search_changes (tenant_id, repo_id, tag) SELECT tenant_id, repo_id, name FROM tags`,
+	`INSERT INTO search_entries (tenant_id, kind, term, repo_id, subject) SELECT tenant_id, 2, name, repo_id, name FROM tags`,
+	`INSERT INTO search_terms (tenant_id, kind, term, grams) SELECT DISTINCT tenant_id, 2, name, ARRAY[hashtext(left(name, 3)), hashtext(right(name, 3))] FROM tags`,
+	`INSERT INTO search_grams SELECT tenant_id, g, count(*) FROM search_terms, unnest(grams) g GROUP BY 1, 2`,
 	`INSERT INTO manifest_pulls SELECT tenant_id, repo_id, digest, now(), 1 FROM manifests`,
 	`INSERT INTO tag_pulls SELECT tenant_id, repo_id, name, now(), 1 FROM tags`,
 	`INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)

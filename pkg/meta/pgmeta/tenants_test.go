@@ -55,6 +55,10 @@ var begins = map[string]string{
 	"trimLogins":           "finished_logins",
 	"trimSessions":         "sessions",
 	"trimTagHistory":       "h_1",
+	"nextSearchTenant":     "c",
+	"searchEntriesFrom":    "e",
+	"searchManifestsFrom":  "m",
+	"searchTagsFrom":       "t",
 
 	// Whose a session is.
 	"findAccountSession":  "s",
@@ -159,8 +163,9 @@ func (p planner) unbound(t *testing.T, owned map[string]bool, name, query string
 	return found
 }
 
-// compares are the comparisons of two given lists, which bind nothing.
-var compares = map[string]string{"lockExpiring": "wanted.tenant_id = mine.tenant_id"}
+// compares are the comparisons of two given lists, which bind nothing, and of what a function
+// found by hashes of the tenant.
+var compares = map[string]string{"lockExpiring": "wanted.tenant_id = mine.tenant_id", "findSearchTermsPostgres": "f.tenant_id = $1"}
 
 // TestC8_StatementsAreBoundToATenant: all that a statement reads is bound to a tenant, and
 // a statement without one of its comparisons is found.

@@ -106,6 +106,7 @@ var walks = map[string]string{
 	"sealedAs":      "goes through the sessions of a tenant, which are bounded",
 	"rememberSome":  "reads the few purges that are running",
 
+	"listSearchChanges":    "has a LIMIT",
 	"linksOf":              "has a LIMIT",
 	"openUploadsOf":        "changes them all",
 	"DeleteRepository":     "stops at the first row",
@@ -231,7 +232,7 @@ var listed = map[string]string{
 // repository, and no list sorts.
 func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
-	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited|pending)|(up|above|doomed|held|links|d|counted|due|image)$|said LEFT-JOIN|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
+	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|x VIRTUAL TABLE INDEX 0:M|search_trigrams VIRTUAL TABLE INDEX 0:=|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited|pending)|(up|above|doomed|held|links|d|counted|due|image)$|said LEFT-JOIN|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
 	for name, query := range statements(t) {
 		if wholeTables(name) {

@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
@@ -83,6 +84,8 @@ type Records struct {
 	engine    Engine
 	limits    meta.Limits
 	lifetimes meta.Lifetimes
+
+	searched atomic.Int64 // the tenant whose changes were indexed last
 }
 
 // New makes the records of a database.

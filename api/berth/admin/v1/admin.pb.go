@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\x9e\xa5\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xa0\xa8\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -49,7 +49,8 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\"<\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x022\x120/v1/{parent=tenants/*/registries/*}/repositories\x12\x92\x01\n" +
 	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\"=\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x023*1/v1/{name=tenants/*/registries/*/repositories/**}\x12\xa6\x01\n" +
 	"\x12UndeleteRepository\x12).berth.admin.v1.UndeleteRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\"I\xa0\xbb\x18\v\x82\xd3\xe4\x93\x02?:\x01*\":/v1/{name=tenants/*/registries/*/repositories/**}:undelete\x12\x95\x01\n" +
-	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\"F\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02<\x12:/v1/{name=tenants/*/registries/*/repositories/**}:listTags\x12\xad\x01\n" +
+	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\"F\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02<\x12:/v1/{name=tenants/*/registries/*/repositories/**}:listTags\x12\x85\x01\n" +
+	"\rSearchContent\x12$.berth.admin.v1.SearchContentRequest\x1a%.berth.admin.v1.SearchContentResponse\"'\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=tenants/*}:search\x12\xad\x01\n" +
 	"\x0eListTagHistory\x12%.berth.admin.v1.ListTagHistoryRequest\x1a&.berth.admin.v1.ListTagHistoryResponse\"L\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02B\x12@/v1/{name=tenants/*/registries/*/repositories/**}:listTagHistory\x12\x91\x01\n" +
 	"\tDeleteTag\x12 .berth.admin.v1.DeleteTagRequest\x1a\x16.google.protobuf.Empty\"J\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02@:\x01*\";/v1/{name=tenants/*/registries/*/repositories/**}:deleteTag\x12\xa4\x01\n" +
 	"\vUndeleteTag\x12\".berth.admin.v1.UndeleteTagRequest\x1a#.berth.admin.v1.UndeleteTagResponse\"L\xa0\xbb\x18\v\x82\xd3\xe4\x93\x02B:\x01*\"=/v1/{name=tenants/*/registries/*/repositories/**}:undeleteTag\x12\xc5\x01\n" +
@@ -181,7 +182,9 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\bGetScrub\x12\x1f.berth.admin.v1.GetScrubRequest\x1a\x15.berth.admin.v1.Scrub\"\x15\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\v\x12\t/v1/scrub\x12f\n" +
 	"\n" +
 	"StartScrub\x12!.berth.admin.v1.StartScrubRequest\x1a\x15.berth.admin.v1.Scrub\"\x1e\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/scrub:start\x12c\n" +
-	"\tStopScrub\x12 .berth.admin.v1.StopScrubRequest\x1a\x15.berth.admin.v1.Scrub\"\x1d\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/scrub:stop\x12g\n" +
+	"\tStopScrub\x12 .berth.admin.v1.StopScrubRequest\x1a\x15.berth.admin.v1.Scrub\"\x1d\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/scrub:stop\x12q\n" +
+	"\x0eGetSearchIndex\x12%.berth.admin.v1.GetSearchIndexRequest\x1a\x1b.berth.admin.v1.SearchIndex\"\x1b\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/searchIndex\x12\x84\x01\n" +
+	"\x12RebuildSearchIndex\x12).berth.admin.v1.RebuildSearchIndexRequest\x1a\x1b.berth.admin.v1.SearchIndex\"&\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/searchIndex:rebuild\x12g\n" +
 	"\fCreateBackup\x12#.berth.admin.v1.CreateBackupRequest\x1a\x16.berth.admin.v1.Backup\"\x1a\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/backups\x12t\n" +
 	"\vRenewBackup\x12\".berth.admin.v1.RenewBackupRequest\x1a\x16.berth.admin.v1.Backup\")\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=backups/*}:renew\x12m\n" +
 	"\fDeleteBackup\x12#.berth.admin.v1.DeleteBackupRequest\x1a\x16.google.protobuf.Empty\" \xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=backups/*}B<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
@@ -209,196 +212,201 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*DeleteRepositoryRequest)(nil),             // 19: berth.admin.v1.DeleteRepositoryRequest
 	(*UndeleteRepositoryRequest)(nil),           // 20: berth.admin.v1.UndeleteRepositoryRequest
 	(*ListTagsRequest)(nil),                     // 21: berth.admin.v1.ListTagsRequest
-	(*ListTagHistoryRequest)(nil),               // 22: berth.admin.v1.ListTagHistoryRequest
-	(*DeleteTagRequest)(nil),                    // 23: berth.admin.v1.DeleteTagRequest
-	(*UndeleteTagRequest)(nil),                  // 24: berth.admin.v1.UndeleteTagRequest
-	(*ListDeletedManifestsRequest)(nil),         // 25: berth.admin.v1.ListDeletedManifestsRequest
-	(*UndeleteManifestRequest)(nil),             // 26: berth.admin.v1.UndeleteManifestRequest
-	(*PromoteImageRequest)(nil),                 // 27: berth.admin.v1.PromoteImageRequest
-	(*ListNameClaimsRequest)(nil),               // 28: berth.admin.v1.ListNameClaimsRequest
-	(*ReleaseNameClaimRequest)(nil),             // 29: berth.admin.v1.ReleaseNameClaimRequest
-	(*ResolveReferenceRequest)(nil),             // 30: berth.admin.v1.ResolveReferenceRequest
-	(*CreateUpstreamRequest)(nil),               // 31: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),                  // 32: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),                // 33: berth.admin.v1.ListUpstreamsRequest
-	(*UpdateUpstreamRequest)(nil),               // 34: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),               // 35: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),                // 36: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),              // 37: berth.admin.v1.RefreshUpstreamRequest
-	(*GetCachedRepositoryRequest)(nil),          // 38: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),       // 39: berth.admin.v1.ListCachedRepositoriesRequest
-	(*CreateUpstreamGroupRequest)(nil),          // 40: berth.admin.v1.CreateUpstreamGroupRequest
-	(*GetUpstreamGroupRequest)(nil),             // 41: berth.admin.v1.GetUpstreamGroupRequest
-	(*ListUpstreamGroupsRequest)(nil),           // 42: berth.admin.v1.ListUpstreamGroupsRequest
-	(*UpdateUpstreamGroupRequest)(nil),          // 43: berth.admin.v1.UpdateUpstreamGroupRequest
-	(*DeleteUpstreamGroupRequest)(nil),          // 44: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateMirrorHostRequest)(nil),             // 45: berth.admin.v1.CreateMirrorHostRequest
-	(*GetMirrorHostRequest)(nil),                // 46: berth.admin.v1.GetMirrorHostRequest
-	(*ListMirrorHostsRequest)(nil),              // 47: berth.admin.v1.ListMirrorHostsRequest
-	(*UpdateMirrorHostRequest)(nil),             // 48: berth.admin.v1.UpdateMirrorHostRequest
-	(*RotateMirrorHostRequest)(nil),             // 49: berth.admin.v1.RotateMirrorHostRequest
-	(*DeleteMirrorHostRequest)(nil),             // 50: berth.admin.v1.DeleteMirrorHostRequest
-	(*CreateDomainRequest)(nil),                 // 51: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),                    // 52: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),                  // 53: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),                 // 54: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),                 // 55: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),                 // 56: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),         // 57: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),            // 58: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),          // 59: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),         // 60: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),         // 61: berth.admin.v1.DeleteServiceAccountRequest
-	(*RevokeTokensRequest)(nil),                 // 62: berth.admin.v1.RevokeTokensRequest
-	(*ListRefreshTokensRequest)(nil),            // 63: berth.admin.v1.ListRefreshTokensRequest
-	(*DeleteRefreshTokenRequest)(nil),           // 64: berth.admin.v1.DeleteRefreshTokenRequest
-	(*CreateServiceAccountKeyRequest)(nil),      // 65: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),       // 66: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil),      // 67: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateTrustRequest)(nil),                  // 68: berth.admin.v1.CreateTrustRequest
-	(*GetTrustRequest)(nil),                     // 69: berth.admin.v1.GetTrustRequest
-	(*ListTrustsRequest)(nil),                   // 70: berth.admin.v1.ListTrustsRequest
-	(*DeleteTrustRequest)(nil),                  // 71: berth.admin.v1.DeleteTrustRequest
-	(*CreateUserRequest)(nil),                   // 72: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                      // 73: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),                    // 74: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),                   // 75: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),                   // 76: berth.admin.v1.DeleteUserRequest
-	(*ChangePasswordRequest)(nil),               // 77: berth.admin.v1.ChangePasswordRequest
-	(*CreateAccessTokenRequest)(nil),            // 78: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),             // 79: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),            // 80: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),             // 81: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),                // 82: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),              // 83: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),             // 84: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),             // 85: berth.admin.v1.DeleteAccessRuleRequest
-	(*CreateTagRuleRequest)(nil),                // 86: berth.admin.v1.CreateTagRuleRequest
-	(*GetTagRuleRequest)(nil),                   // 87: berth.admin.v1.GetTagRuleRequest
-	(*ListTagRulesRequest)(nil),                 // 88: berth.admin.v1.ListTagRulesRequest
-	(*UpdateTagRuleRequest)(nil),                // 89: berth.admin.v1.UpdateTagRuleRequest
-	(*DeleteTagRuleRequest)(nil),                // 90: berth.admin.v1.DeleteTagRuleRequest
-	(*CreatePromotionGateRequest)(nil),          // 91: berth.admin.v1.CreatePromotionGateRequest
-	(*GetPromotionGateRequest)(nil),             // 92: berth.admin.v1.GetPromotionGateRequest
-	(*ListPromotionGatesRequest)(nil),           // 93: berth.admin.v1.ListPromotionGatesRequest
-	(*UpdatePromotionGateRequest)(nil),          // 94: berth.admin.v1.UpdatePromotionGateRequest
-	(*DeletePromotionGateRequest)(nil),          // 95: berth.admin.v1.DeletePromotionGateRequest
-	(*CreatePullRuleRequest)(nil),               // 96: berth.admin.v1.CreatePullRuleRequest
-	(*GetPullRuleRequest)(nil),                  // 97: berth.admin.v1.GetPullRuleRequest
-	(*ListPullRulesRequest)(nil),                // 98: berth.admin.v1.ListPullRulesRequest
-	(*UpdatePullRuleRequest)(nil),               // 99: berth.admin.v1.UpdatePullRuleRequest
-	(*DeletePullRuleRequest)(nil),               // 100: berth.admin.v1.DeletePullRuleRequest
-	(*CreateRetentionPolicyRequest)(nil),        // 101: berth.admin.v1.CreateRetentionPolicyRequest
-	(*GetRetentionPolicyRequest)(nil),           // 102: berth.admin.v1.GetRetentionPolicyRequest
-	(*ListRetentionPoliciesRequest)(nil),        // 103: berth.admin.v1.ListRetentionPoliciesRequest
-	(*UpdateRetentionPolicyRequest)(nil),        // 104: berth.admin.v1.UpdateRetentionPolicyRequest
-	(*DeleteRetentionPolicyRequest)(nil),        // 105: berth.admin.v1.DeleteRetentionPolicyRequest
-	(*RunRetentionPolicyRequest)(nil),           // 106: berth.admin.v1.RunRetentionPolicyRequest
-	(*SimulateRetentionRequest)(nil),            // 107: berth.admin.v1.SimulateRetentionRequest
-	(*ExplainRetentionRequest)(nil),             // 108: berth.admin.v1.ExplainRetentionRequest
-	(*TestAccessRequest)(nil),                   // 109: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 110: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 111: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 112: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 113: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 114: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 115: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 116: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 117: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 118: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 119: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 120: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 121: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 122: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 123: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 124: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 125: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 126: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 127: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 128: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 129: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 130: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 131: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 132: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 133: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 134: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 135: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 136: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 137: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 138: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 139: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 140: berth.admin.v1.StopScrubRequest
-	(*CreateBackupRequest)(nil),                 // 141: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 142: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 143: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 144: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 145: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 146: berth.admin.v1.Deletion
-	(*PurgeDigestResponse)(nil),                 // 147: berth.admin.v1.PurgeDigestResponse
-	(*Registry)(nil),                            // 148: berth.admin.v1.Registry
-	(*ContentSize)(nil),                         // 149: berth.admin.v1.ContentSize
-	(*ListRegistriesResponse)(nil),              // 150: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 151: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 152: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 153: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 154: berth.admin.v1.ListTagsResponse
-	(*ListTagHistoryResponse)(nil),              // 155: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 156: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 157: berth.admin.v1.ListDeletedManifestsResponse
-	(*PromoteImageResponse)(nil),                // 158: berth.admin.v1.PromoteImageResponse
-	(*ListNameClaimsResponse)(nil),              // 159: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 160: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 161: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 162: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 163: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 164: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 165: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 166: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 167: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 168: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 169: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 170: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 171: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 172: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 173: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 174: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 175: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 176: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 177: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 178: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 179: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 180: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 181: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 182: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 183: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 184: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 185: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 186: berth.admin.v1.ListTagRulesResponse
-	(*PromotionGate)(nil),                       // 187: berth.admin.v1.PromotionGate
-	(*ListPromotionGatesResponse)(nil),          // 188: berth.admin.v1.ListPromotionGatesResponse
-	(*PullRule)(nil),                            // 189: berth.admin.v1.PullRule
-	(*ListPullRulesResponse)(nil),               // 190: berth.admin.v1.ListPullRulesResponse
-	(*RetentionPolicy)(nil),                     // 191: berth.admin.v1.RetentionPolicy
-	(*ListRetentionPoliciesResponse)(nil),       // 192: berth.admin.v1.ListRetentionPoliciesResponse
-	(*SimulateRetentionResponse)(nil),           // 193: berth.admin.v1.SimulateRetentionResponse
-	(*ExplainRetentionResponse)(nil),            // 194: berth.admin.v1.ExplainRetentionResponse
-	(*TestAccessResponse)(nil),                  // 195: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 196: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 197: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 198: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 199: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 200: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 201: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 202: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 203: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 204: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 205: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 206: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 207: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 208: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 209: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 210: berth.admin.v1.Scrub
-	(*Backup)(nil),                              // 211: berth.admin.v1.Backup
+	(*SearchContentRequest)(nil),                // 22: berth.admin.v1.SearchContentRequest
+	(*ListTagHistoryRequest)(nil),               // 23: berth.admin.v1.ListTagHistoryRequest
+	(*DeleteTagRequest)(nil),                    // 24: berth.admin.v1.DeleteTagRequest
+	(*UndeleteTagRequest)(nil),                  // 25: berth.admin.v1.UndeleteTagRequest
+	(*ListDeletedManifestsRequest)(nil),         // 26: berth.admin.v1.ListDeletedManifestsRequest
+	(*UndeleteManifestRequest)(nil),             // 27: berth.admin.v1.UndeleteManifestRequest
+	(*PromoteImageRequest)(nil),                 // 28: berth.admin.v1.PromoteImageRequest
+	(*ListNameClaimsRequest)(nil),               // 29: berth.admin.v1.ListNameClaimsRequest
+	(*ReleaseNameClaimRequest)(nil),             // 30: berth.admin.v1.ReleaseNameClaimRequest
+	(*ResolveReferenceRequest)(nil),             // 31: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),               // 32: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),                  // 33: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),                // 34: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),               // 35: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),               // 36: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),                // 37: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),              // 38: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),          // 39: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),       // 40: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),          // 41: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),             // 42: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),           // 43: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),          // 44: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),          // 45: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateMirrorHostRequest)(nil),             // 46: berth.admin.v1.CreateMirrorHostRequest
+	(*GetMirrorHostRequest)(nil),                // 47: berth.admin.v1.GetMirrorHostRequest
+	(*ListMirrorHostsRequest)(nil),              // 48: berth.admin.v1.ListMirrorHostsRequest
+	(*UpdateMirrorHostRequest)(nil),             // 49: berth.admin.v1.UpdateMirrorHostRequest
+	(*RotateMirrorHostRequest)(nil),             // 50: berth.admin.v1.RotateMirrorHostRequest
+	(*DeleteMirrorHostRequest)(nil),             // 51: berth.admin.v1.DeleteMirrorHostRequest
+	(*CreateDomainRequest)(nil),                 // 52: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),                    // 53: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),                  // 54: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),                 // 55: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),                 // 56: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),                 // 57: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),         // 58: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),            // 59: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),          // 60: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),         // 61: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),         // 62: berth.admin.v1.DeleteServiceAccountRequest
+	(*RevokeTokensRequest)(nil),                 // 63: berth.admin.v1.RevokeTokensRequest
+	(*ListRefreshTokensRequest)(nil),            // 64: berth.admin.v1.ListRefreshTokensRequest
+	(*DeleteRefreshTokenRequest)(nil),           // 65: berth.admin.v1.DeleteRefreshTokenRequest
+	(*CreateServiceAccountKeyRequest)(nil),      // 66: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),       // 67: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil),      // 68: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*CreateTrustRequest)(nil),                  // 69: berth.admin.v1.CreateTrustRequest
+	(*GetTrustRequest)(nil),                     // 70: berth.admin.v1.GetTrustRequest
+	(*ListTrustsRequest)(nil),                   // 71: berth.admin.v1.ListTrustsRequest
+	(*DeleteTrustRequest)(nil),                  // 72: berth.admin.v1.DeleteTrustRequest
+	(*CreateUserRequest)(nil),                   // 73: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                      // 74: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),                    // 75: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),                   // 76: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),                   // 77: berth.admin.v1.DeleteUserRequest
+	(*ChangePasswordRequest)(nil),               // 78: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),            // 79: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),             // 80: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),            // 81: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),             // 82: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),                // 83: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),              // 84: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),             // 85: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),             // 86: berth.admin.v1.DeleteAccessRuleRequest
+	(*CreateTagRuleRequest)(nil),                // 87: berth.admin.v1.CreateTagRuleRequest
+	(*GetTagRuleRequest)(nil),                   // 88: berth.admin.v1.GetTagRuleRequest
+	(*ListTagRulesRequest)(nil),                 // 89: berth.admin.v1.ListTagRulesRequest
+	(*UpdateTagRuleRequest)(nil),                // 90: berth.admin.v1.UpdateTagRuleRequest
+	(*DeleteTagRuleRequest)(nil),                // 91: berth.admin.v1.DeleteTagRuleRequest
+	(*CreatePromotionGateRequest)(nil),          // 92: berth.admin.v1.CreatePromotionGateRequest
+	(*GetPromotionGateRequest)(nil),             // 93: berth.admin.v1.GetPromotionGateRequest
+	(*ListPromotionGatesRequest)(nil),           // 94: berth.admin.v1.ListPromotionGatesRequest
+	(*UpdatePromotionGateRequest)(nil),          // 95: berth.admin.v1.UpdatePromotionGateRequest
+	(*DeletePromotionGateRequest)(nil),          // 96: berth.admin.v1.DeletePromotionGateRequest
+	(*CreatePullRuleRequest)(nil),               // 97: berth.admin.v1.CreatePullRuleRequest
+	(*GetPullRuleRequest)(nil),                  // 98: berth.admin.v1.GetPullRuleRequest
+	(*ListPullRulesRequest)(nil),                // 99: berth.admin.v1.ListPullRulesRequest
+	(*UpdatePullRuleRequest)(nil),               // 100: berth.admin.v1.UpdatePullRuleRequest
+	(*DeletePullRuleRequest)(nil),               // 101: berth.admin.v1.DeletePullRuleRequest
+	(*CreateRetentionPolicyRequest)(nil),        // 102: berth.admin.v1.CreateRetentionPolicyRequest
+	(*GetRetentionPolicyRequest)(nil),           // 103: berth.admin.v1.GetRetentionPolicyRequest
+	(*ListRetentionPoliciesRequest)(nil),        // 104: berth.admin.v1.ListRetentionPoliciesRequest
+	(*UpdateRetentionPolicyRequest)(nil),        // 105: berth.admin.v1.UpdateRetentionPolicyRequest
+	(*DeleteRetentionPolicyRequest)(nil),        // 106: berth.admin.v1.DeleteRetentionPolicyRequest
+	(*RunRetentionPolicyRequest)(nil),           // 107: berth.admin.v1.RunRetentionPolicyRequest
+	(*SimulateRetentionRequest)(nil),            // 108: berth.admin.v1.SimulateRetentionRequest
+	(*ExplainRetentionRequest)(nil),             // 109: berth.admin.v1.ExplainRetentionRequest
+	(*TestAccessRequest)(nil),                   // 110: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 111: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 112: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 113: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 114: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 115: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 116: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 117: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 118: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 119: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 120: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 121: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 122: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 123: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 124: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 125: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 126: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 127: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 128: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 129: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 130: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 131: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 132: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 133: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 134: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 135: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 136: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 137: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 138: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 139: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 140: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 141: berth.admin.v1.StopScrubRequest
+	(*GetSearchIndexRequest)(nil),               // 142: berth.admin.v1.GetSearchIndexRequest
+	(*RebuildSearchIndexRequest)(nil),           // 143: berth.admin.v1.RebuildSearchIndexRequest
+	(*CreateBackupRequest)(nil),                 // 144: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 145: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 146: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 147: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 148: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 149: berth.admin.v1.Deletion
+	(*PurgeDigestResponse)(nil),                 // 150: berth.admin.v1.PurgeDigestResponse
+	(*Registry)(nil),                            // 151: berth.admin.v1.Registry
+	(*ContentSize)(nil),                         // 152: berth.admin.v1.ContentSize
+	(*ListRegistriesResponse)(nil),              // 153: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 154: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 155: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 156: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 157: berth.admin.v1.ListTagsResponse
+	(*SearchContentResponse)(nil),               // 158: berth.admin.v1.SearchContentResponse
+	(*ListTagHistoryResponse)(nil),              // 159: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 160: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 161: berth.admin.v1.ListDeletedManifestsResponse
+	(*PromoteImageResponse)(nil),                // 162: berth.admin.v1.PromoteImageResponse
+	(*ListNameClaimsResponse)(nil),              // 163: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 164: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 165: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 166: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 167: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 168: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 169: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 170: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 171: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 172: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 173: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 174: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 175: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 176: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 177: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 178: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 179: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 180: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 181: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 182: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 183: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 184: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 185: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 186: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 187: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 188: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 189: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 190: berth.admin.v1.ListTagRulesResponse
+	(*PromotionGate)(nil),                       // 191: berth.admin.v1.PromotionGate
+	(*ListPromotionGatesResponse)(nil),          // 192: berth.admin.v1.ListPromotionGatesResponse
+	(*PullRule)(nil),                            // 193: berth.admin.v1.PullRule
+	(*ListPullRulesResponse)(nil),               // 194: berth.admin.v1.ListPullRulesResponse
+	(*RetentionPolicy)(nil),                     // 195: berth.admin.v1.RetentionPolicy
+	(*ListRetentionPoliciesResponse)(nil),       // 196: berth.admin.v1.ListRetentionPoliciesResponse
+	(*SimulateRetentionResponse)(nil),           // 197: berth.admin.v1.SimulateRetentionResponse
+	(*ExplainRetentionResponse)(nil),            // 198: berth.admin.v1.ExplainRetentionResponse
+	(*TestAccessResponse)(nil),                  // 199: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 200: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 201: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 202: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 203: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 204: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 205: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 206: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 207: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 208: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 209: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 210: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 211: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 212: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 213: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 214: berth.admin.v1.Scrub
+	(*SearchIndex)(nil),                         // 215: berth.admin.v1.SearchIndex
+	(*Backup)(nil),                              // 216: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -423,274 +431,280 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	19,  // 19: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
 	20,  // 20: berth.admin.v1.AdminService.UndeleteRepository:input_type -> berth.admin.v1.UndeleteRepositoryRequest
 	21,  // 21: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	22,  // 22: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
-	23,  // 23: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
-	24,  // 24: berth.admin.v1.AdminService.UndeleteTag:input_type -> berth.admin.v1.UndeleteTagRequest
-	25,  // 25: berth.admin.v1.AdminService.ListDeletedManifests:input_type -> berth.admin.v1.ListDeletedManifestsRequest
-	26,  // 26: berth.admin.v1.AdminService.UndeleteManifest:input_type -> berth.admin.v1.UndeleteManifestRequest
-	27,  // 27: berth.admin.v1.AdminService.PromoteImage:input_type -> berth.admin.v1.PromoteImageRequest
-	28,  // 28: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
-	29,  // 29: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
-	30,  // 30: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
-	31,  // 31: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
-	32,  // 32: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
-	33,  // 33: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
-	34,  // 34: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
-	35,  // 35: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
-	36,  // 36: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
-	37,  // 37: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
-	38,  // 38: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
-	39,  // 39: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
-	40,  // 40: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
-	41,  // 41: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
-	42,  // 42: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
-	43,  // 43: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
-	44,  // 44: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	45,  // 45: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
-	46,  // 46: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
-	47,  // 47: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
-	48,  // 48: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
-	49,  // 49: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
-	50,  // 50: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
-	51,  // 51: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	52,  // 52: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	53,  // 53: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	54,  // 54: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	55,  // 55: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	56,  // 56: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	57,  // 57: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	58,  // 58: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	59,  // 59: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	60,  // 60: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	61,  // 61: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	62,  // 62: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
-	63,  // 63: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
-	64,  // 64: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
-	65,  // 65: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	66,  // 66: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	67,  // 67: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	68,  // 68: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
-	69,  // 69: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
-	70,  // 70: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
-	71,  // 71: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
-	72,  // 72: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
-	73,  // 73: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
-	74,  // 74: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
-	75,  // 75: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
-	76,  // 76: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	77,  // 77: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
-	78,  // 78: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	79,  // 79: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	80,  // 80: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	81,  // 81: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	82,  // 82: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	83,  // 83: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	84,  // 84: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	85,  // 85: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	86,  // 86: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
-	87,  // 87: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
-	88,  // 88: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
-	89,  // 89: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
-	90,  // 90: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
-	91,  // 91: berth.admin.v1.AdminService.CreatePromotionGate:input_type -> berth.admin.v1.CreatePromotionGateRequest
-	92,  // 92: berth.admin.v1.AdminService.GetPromotionGate:input_type -> berth.admin.v1.GetPromotionGateRequest
-	93,  // 93: berth.admin.v1.AdminService.ListPromotionGates:input_type -> berth.admin.v1.ListPromotionGatesRequest
-	94,  // 94: berth.admin.v1.AdminService.UpdatePromotionGate:input_type -> berth.admin.v1.UpdatePromotionGateRequest
-	95,  // 95: berth.admin.v1.AdminService.DeletePromotionGate:input_type -> berth.admin.v1.DeletePromotionGateRequest
-	96,  // 96: berth.admin.v1.AdminService.CreatePullRule:input_type -> berth.admin.v1.CreatePullRuleRequest
-	97,  // 97: berth.admin.v1.AdminService.GetPullRule:input_type -> berth.admin.v1.GetPullRuleRequest
-	98,  // 98: berth.admin.v1.AdminService.ListPullRules:input_type -> berth.admin.v1.ListPullRulesRequest
-	99,  // 99: berth.admin.v1.AdminService.UpdatePullRule:input_type -> berth.admin.v1.UpdatePullRuleRequest
-	100, // 100: berth.admin.v1.AdminService.DeletePullRule:input_type -> berth.admin.v1.DeletePullRuleRequest
-	101, // 101: berth.admin.v1.AdminService.CreateRetentionPolicy:input_type -> berth.admin.v1.CreateRetentionPolicyRequest
-	102, // 102: berth.admin.v1.AdminService.GetRetentionPolicy:input_type -> berth.admin.v1.GetRetentionPolicyRequest
-	103, // 103: berth.admin.v1.AdminService.ListRetentionPolicies:input_type -> berth.admin.v1.ListRetentionPoliciesRequest
-	104, // 104: berth.admin.v1.AdminService.UpdateRetentionPolicy:input_type -> berth.admin.v1.UpdateRetentionPolicyRequest
-	105, // 105: berth.admin.v1.AdminService.DeleteRetentionPolicy:input_type -> berth.admin.v1.DeleteRetentionPolicyRequest
-	106, // 106: berth.admin.v1.AdminService.RunRetentionPolicy:input_type -> berth.admin.v1.RunRetentionPolicyRequest
-	107, // 107: berth.admin.v1.AdminService.SimulateRetention:input_type -> berth.admin.v1.SimulateRetentionRequest
-	108, // 108: berth.admin.v1.AdminService.ExplainRetention:input_type -> berth.admin.v1.ExplainRetentionRequest
-	109, // 109: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	110, // 110: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	111, // 111: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	112, // 112: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	113, // 113: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	114, // 114: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	115, // 115: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	116, // 116: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	117, // 117: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	118, // 118: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	119, // 119: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	120, // 120: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	121, // 121: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	122, // 122: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	123, // 123: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	124, // 124: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	125, // 125: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	126, // 126: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	127, // 127: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	128, // 128: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	129, // 129: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	130, // 130: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	131, // 131: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	132, // 132: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	133, // 133: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	134, // 134: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	135, // 135: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	136, // 136: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	137, // 137: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	138, // 138: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	139, // 139: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	140, // 140: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	141, // 141: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	142, // 142: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	143, // 143: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	144, // 144: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	144, // 145: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	145, // 146: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	144, // 147: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	146, // 148: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	144, // 149: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	144, // 150: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	144, // 151: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	147, // 152: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
-	148, // 153: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	148, // 154: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	149, // 155: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
-	150, // 156: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	148, // 157: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	146, // 158: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	148, // 159: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	151, // 160: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	149, // 161: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
-	152, // 162: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	153, // 163: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	151, // 164: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
-	154, // 165: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	155, // 166: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	153, // 167: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	156, // 168: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	157, // 169: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	153, // 170: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	158, // 171: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
-	159, // 172: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	153, // 173: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	160, // 174: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	161, // 175: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	161, // 176: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	162, // 177: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	161, // 178: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	153, // 179: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	153, // 180: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	163, // 181: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	164, // 182: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	165, // 183: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	166, // 184: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	166, // 185: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	167, // 186: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	166, // 187: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	153, // 188: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	168, // 189: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	168, // 190: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	169, // 191: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	168, // 192: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	168, // 193: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	153, // 194: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	170, // 195: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	170, // 196: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	171, // 197: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	170, // 198: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	153, // 199: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	170, // 200: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	172, // 201: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	172, // 202: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	173, // 203: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	172, // 204: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	153, // 205: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	153, // 206: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	174, // 207: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	153, // 208: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	175, // 209: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	176, // 210: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	153, // 211: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	177, // 212: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	177, // 213: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	178, // 214: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	153, // 215: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	179, // 216: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	179, // 217: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	180, // 218: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	179, // 219: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	153, // 220: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	153, // 221: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	181, // 222: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	182, // 223: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	153, // 224: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	183, // 225: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	183, // 226: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	184, // 227: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	183, // 228: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	153, // 229: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	185, // 230: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	185, // 231: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	186, // 232: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	185, // 233: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	153, // 234: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	187, // 235: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	187, // 236: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
-	188, // 237: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
-	187, // 238: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	153, // 239: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
-	189, // 240: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
-	189, // 241: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
-	190, // 242: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
-	189, // 243: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
-	153, // 244: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
-	191, // 245: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	191, // 246: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	192, // 247: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
-	191, // 248: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	153, // 249: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
-	191, // 250: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	193, // 251: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
-	194, // 252: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
-	195, // 253: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	196, // 254: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	196, // 255: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	197, // 256: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	196, // 257: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	153, // 258: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	198, // 259: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	198, // 260: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	199, // 261: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	199, // 262: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	198, // 263: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	153, // 264: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	200, // 265: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	184, // 266: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	201, // 267: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	153, // 268: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	202, // 269: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	202, // 270: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	203, // 271: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	204, // 272: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	204, // 273: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	205, // 274: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	204, // 275: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	153, // 276: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	206, // 277: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	207, // 278: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	153, // 279: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	208, // 280: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	209, // 281: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	210, // 282: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	210, // 283: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	210, // 284: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	211, // 285: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	211, // 286: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	153, // 287: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	144, // [144:288] is the sub-list for method output_type
-	0,   // [0:144] is the sub-list for method input_type
+	22,  // 22: berth.admin.v1.AdminService.SearchContent:input_type -> berth.admin.v1.SearchContentRequest
+	23,  // 23: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
+	24,  // 24: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
+	25,  // 25: berth.admin.v1.AdminService.UndeleteTag:input_type -> berth.admin.v1.UndeleteTagRequest
+	26,  // 26: berth.admin.v1.AdminService.ListDeletedManifests:input_type -> berth.admin.v1.ListDeletedManifestsRequest
+	27,  // 27: berth.admin.v1.AdminService.UndeleteManifest:input_type -> berth.admin.v1.UndeleteManifestRequest
+	28,  // 28: berth.admin.v1.AdminService.PromoteImage:input_type -> berth.admin.v1.PromoteImageRequest
+	29,  // 29: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
+	30,  // 30: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
+	31,  // 31: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	32,  // 32: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	33,  // 33: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	34,  // 34: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	35,  // 35: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	36,  // 36: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	37,  // 37: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	38,  // 38: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	39,  // 39: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	40,  // 40: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	41,  // 41: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	42,  // 42: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	43,  // 43: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	44,  // 44: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	45,  // 45: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	46,  // 46: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
+	47,  // 47: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
+	48,  // 48: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
+	49,  // 49: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
+	50,  // 50: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
+	51,  // 51: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
+	52,  // 52: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	53,  // 53: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	54,  // 54: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	55,  // 55: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	56,  // 56: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	57,  // 57: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	58,  // 58: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	59,  // 59: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	60,  // 60: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	61,  // 61: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	62,  // 62: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	63,  // 63: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
+	64,  // 64: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
+	65,  // 65: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
+	66,  // 66: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	67,  // 67: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	68,  // 68: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	69,  // 69: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
+	70,  // 70: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
+	71,  // 71: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
+	72,  // 72: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
+	73,  // 73: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
+	74,  // 74: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
+	75,  // 75: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
+	76,  // 76: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
+	77,  // 77: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
+	78,  // 78: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
+	79,  // 79: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	80,  // 80: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	81,  // 81: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	82,  // 82: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	83,  // 83: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	84,  // 84: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	85,  // 85: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	86,  // 86: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	87,  // 87: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
+	88,  // 88: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
+	89,  // 89: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
+	90,  // 90: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
+	91,  // 91: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
+	92,  // 92: berth.admin.v1.AdminService.CreatePromotionGate:input_type -> berth.admin.v1.CreatePromotionGateRequest
+	93,  // 93: berth.admin.v1.AdminService.GetPromotionGate:input_type -> berth.admin.v1.GetPromotionGateRequest
+	94,  // 94: berth.admin.v1.AdminService.ListPromotionGates:input_type -> berth.admin.v1.ListPromotionGatesRequest
+	95,  // 95: berth.admin.v1.AdminService.UpdatePromotionGate:input_type -> berth.admin.v1.UpdatePromotionGateRequest
+	96,  // 96: berth.admin.v1.AdminService.DeletePromotionGate:input_type -> berth.admin.v1.DeletePromotionGateRequest
+	97,  // 97: berth.admin.v1.AdminService.CreatePullRule:input_type -> berth.admin.v1.CreatePullRuleRequest
+	98,  // 98: berth.admin.v1.AdminService.GetPullRule:input_type -> berth.admin.v1.GetPullRuleRequest
+	99,  // 99: berth.admin.v1.AdminService.ListPullRules:input_type -> berth.admin.v1.ListPullRulesRequest
+	100, // 100: berth.admin.v1.AdminService.UpdatePullRule:input_type -> berth.admin.v1.UpdatePullRuleRequest
+	101, // 101: berth.admin.v1.AdminService.DeletePullRule:input_type -> berth.admin.v1.DeletePullRuleRequest
+	102, // 102: berth.admin.v1.AdminService.CreateRetentionPolicy:input_type -> berth.admin.v1.CreateRetentionPolicyRequest
+	103, // 103: berth.admin.v1.AdminService.GetRetentionPolicy:input_type -> berth.admin.v1.GetRetentionPolicyRequest
+	104, // 104: berth.admin.v1.AdminService.ListRetentionPolicies:input_type -> berth.admin.v1.ListRetentionPoliciesRequest
+	105, // 105: berth.admin.v1.AdminService.UpdateRetentionPolicy:input_type -> berth.admin.v1.UpdateRetentionPolicyRequest
+	106, // 106: berth.admin.v1.AdminService.DeleteRetentionPolicy:input_type -> berth.admin.v1.DeleteRetentionPolicyRequest
+	107, // 107: berth.admin.v1.AdminService.RunRetentionPolicy:input_type -> berth.admin.v1.RunRetentionPolicyRequest
+	108, // 108: berth.admin.v1.AdminService.SimulateRetention:input_type -> berth.admin.v1.SimulateRetentionRequest
+	109, // 109: berth.admin.v1.AdminService.ExplainRetention:input_type -> berth.admin.v1.ExplainRetentionRequest
+	110, // 110: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	111, // 111: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	112, // 112: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	113, // 113: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	114, // 114: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	115, // 115: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	116, // 116: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	117, // 117: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	118, // 118: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	119, // 119: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	120, // 120: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	121, // 121: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	122, // 122: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	123, // 123: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	124, // 124: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	125, // 125: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	126, // 126: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	127, // 127: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	128, // 128: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	129, // 129: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	130, // 130: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	131, // 131: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	132, // 132: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	133, // 133: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	134, // 134: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	135, // 135: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	136, // 136: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	137, // 137: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	138, // 138: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	139, // 139: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	140, // 140: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	141, // 141: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	142, // 142: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
+	143, // 143: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
+	144, // 144: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	145, // 145: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	146, // 146: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	147, // 147: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	147, // 148: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	148, // 149: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	147, // 150: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	149, // 151: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	147, // 152: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	147, // 153: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	147, // 154: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	150, // 155: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
+	151, // 156: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	151, // 157: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	152, // 158: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
+	153, // 159: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	151, // 160: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	149, // 161: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	151, // 162: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	154, // 163: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	152, // 164: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
+	155, // 165: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	156, // 166: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	154, // 167: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	157, // 168: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	158, // 169: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
+	159, // 170: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	156, // 171: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	160, // 172: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	161, // 173: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	156, // 174: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	162, // 175: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
+	163, // 176: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	156, // 177: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	164, // 178: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	165, // 179: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	165, // 180: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	166, // 181: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	165, // 182: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	156, // 183: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	156, // 184: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	167, // 185: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	168, // 186: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	169, // 187: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	170, // 188: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	170, // 189: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	171, // 190: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	170, // 191: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	156, // 192: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	172, // 193: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	172, // 194: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	173, // 195: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	172, // 196: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	172, // 197: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	156, // 198: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	174, // 199: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	174, // 200: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	175, // 201: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	174, // 202: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	156, // 203: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	174, // 204: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	176, // 205: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	176, // 206: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	177, // 207: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	176, // 208: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	156, // 209: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	156, // 210: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	178, // 211: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	156, // 212: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	179, // 213: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	180, // 214: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	156, // 215: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	181, // 216: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	181, // 217: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	182, // 218: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	156, // 219: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	183, // 220: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	183, // 221: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	184, // 222: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	183, // 223: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	156, // 224: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	156, // 225: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	185, // 226: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	186, // 227: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	156, // 228: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	187, // 229: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	187, // 230: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	188, // 231: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	187, // 232: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	156, // 233: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	189, // 234: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	189, // 235: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	190, // 236: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	189, // 237: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	156, // 238: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	191, // 239: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	191, // 240: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
+	192, // 241: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
+	191, // 242: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	156, // 243: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
+	193, // 244: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
+	193, // 245: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
+	194, // 246: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
+	193, // 247: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
+	156, // 248: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
+	195, // 249: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	195, // 250: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	196, // 251: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
+	195, // 252: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	156, // 253: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
+	195, // 254: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	197, // 255: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
+	198, // 256: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
+	199, // 257: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	200, // 258: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	200, // 259: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	201, // 260: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	200, // 261: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	156, // 262: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	202, // 263: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	202, // 264: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	203, // 265: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	203, // 266: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	202, // 267: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	156, // 268: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	204, // 269: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	188, // 270: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	205, // 271: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	156, // 272: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	206, // 273: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	206, // 274: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	207, // 275: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	208, // 276: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	208, // 277: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	209, // 278: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	208, // 279: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	156, // 280: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	210, // 281: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	211, // 282: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	156, // 283: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	212, // 284: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	213, // 285: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	214, // 286: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	214, // 287: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	214, // 288: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	215, // 289: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	215, // 290: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	216, // 291: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	216, // 292: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	156, // 293: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	147, // [147:294] is the sub-list for method output_type
+	0,   // [0:147] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -724,6 +738,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_retention_proto_init()
 	file_berth_admin_v1_retention_policy_proto_init()
 	file_berth_admin_v1_scrub_proto_init()
+	file_berth_admin_v1_search_proto_init()
 	file_berth_admin_v1_service_account_proto_init()
 	file_berth_admin_v1_session_proto_init()
 	file_berth_admin_v1_signing_key_proto_init()

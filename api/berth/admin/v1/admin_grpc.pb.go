@@ -42,6 +42,7 @@ const (
 	AdminService_DeleteRepository_FullMethodName             = "/berth.admin.v1.AdminService/DeleteRepository"
 	AdminService_UndeleteRepository_FullMethodName           = "/berth.admin.v1.AdminService/UndeleteRepository"
 	AdminService_ListTags_FullMethodName                     = "/berth.admin.v1.AdminService/ListTags"
+	AdminService_SearchContent_FullMethodName                = "/berth.admin.v1.AdminService/SearchContent"
 	AdminService_ListTagHistory_FullMethodName               = "/berth.admin.v1.AdminService/ListTagHistory"
 	AdminService_DeleteTag_FullMethodName                    = "/berth.admin.v1.AdminService/DeleteTag"
 	AdminService_UndeleteTag_FullMethodName                  = "/berth.admin.v1.AdminService/UndeleteTag"
@@ -161,6 +162,8 @@ const (
 	AdminService_GetScrub_FullMethodName                     = "/berth.admin.v1.AdminService/GetScrub"
 	AdminService_StartScrub_FullMethodName                   = "/berth.admin.v1.AdminService/StartScrub"
 	AdminService_StopScrub_FullMethodName                    = "/berth.admin.v1.AdminService/StopScrub"
+	AdminService_GetSearchIndex_FullMethodName               = "/berth.admin.v1.AdminService/GetSearchIndex"
+	AdminService_RebuildSearchIndex_FullMethodName           = "/berth.admin.v1.AdminService/RebuildSearchIndex"
 	AdminService_CreateBackup_FullMethodName                 = "/berth.admin.v1.AdminService/CreateBackup"
 	AdminService_RenewBackup_FullMethodName                  = "/berth.admin.v1.AdminService/RenewBackup"
 	AdminService_DeleteBackup_FullMethodName                 = "/berth.admin.v1.AdminService/DeleteBackup"
@@ -239,6 +242,9 @@ type AdminServiceClient interface {
 	UndeleteRepository(ctx context.Context, in *UndeleteRepositoryRequest, opts ...grpc.CallOption) (*Repository, error)
 	// Lists the tags of a repository, by name.
 	ListTags(ctx context.Context, in *ListTagsRequest, opts ...grpc.CallOption) (*ListTagsResponse, error)
+	// Finds repositories, tags and manifests of all registries of a tenant by their names, as far
+	// as the caller sees them. What was pushed is found a few seconds later.
+	SearchContent(ctx context.Context, in *SearchContentRequest, opts ...grpc.CallOption) (*SearchContentResponse, error)
 	// Lists the changes of a tag, also of a deleted one, the newest first.
 	ListTagHistory(ctx context.Context, in *ListTagHistoryRequest, opts ...grpc.CallOption) (*ListTagHistoryResponse, error)
 	// Deletes a tag of a repository. The manifest stays.
@@ -502,6 +508,11 @@ type AdminServiceClient interface {
 	StartScrub(ctx context.Context, in *StartScrubRequest, opts ...grpc.CallOption) (*Scrub, error)
 	// Stops the scrub until it is started.
 	StopScrub(ctx context.Context, in *StopScrubRequest, opts ...grpc.CallOption) (*Scrub, error)
+	// Says whether the index of the search is complete.
+	GetSearchIndex(ctx context.Context, in *GetSearchIndexRequest, opts ...grpc.CallOption) (*SearchIndex, error)
+	// Compares the index of the search with all content, in small steps beside other work, and
+	// corrects it. Searches use it meanwhile.
+	RebuildSearchIndex(ctx context.Context, in *RebuildSearchIndexRequest, opts ...grpc.CallOption) (*SearchIndex, error)
 	// Begins a backup: makes a snapshot of the metadata, and holds what it names. A
 	// cluster is backed up with the tools of its database and its bucket.
 	CreateBackup(ctx context.Context, in *CreateBackupRequest, opts ...grpc.CallOption) (*Backup, error)
@@ -733,6 +744,16 @@ func (c *adminServiceClient) ListTags(ctx context.Context, in *ListTagsRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListTagsResponse)
 	err := c.cc.Invoke(ctx, AdminService_ListTags_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) SearchContent(ctx context.Context, in *SearchContentRequest, opts ...grpc.CallOption) (*SearchContentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SearchContentResponse)
+	err := c.cc.Invoke(ctx, AdminService_SearchContent_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1929,6 +1950,26 @@ func (c *adminServiceClient) StopScrub(ctx context.Context, in *StopScrubRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) GetSearchIndex(ctx context.Context, in *GetSearchIndexRequest, opts ...grpc.CallOption) (*SearchIndex, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SearchIndex)
+	err := c.cc.Invoke(ctx, AdminService_GetSearchIndex_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RebuildSearchIndex(ctx context.Context, in *RebuildSearchIndexRequest, opts ...grpc.CallOption) (*SearchIndex, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SearchIndex)
+	err := c.cc.Invoke(ctx, AdminService_RebuildSearchIndex_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateBackup(ctx context.Context, in *CreateBackupRequest, opts ...grpc.CallOption) (*Backup, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Backup)
@@ -2032,6 +2073,9 @@ type AdminServiceServer interface {
 	UndeleteRepository(context.Context, *UndeleteRepositoryRequest) (*Repository, error)
 	// Lists the tags of a repository, by name.
 	ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error)
+	// Finds repositories, tags and manifests of all registries of a tenant by their names, as far
+	// as the caller sees them. What was pushed is found a few seconds later.
+	SearchContent(context.Context, *SearchContentRequest) (*SearchContentResponse, error)
 	// Lists the changes of a tag, also of a deleted one, the newest first.
 	ListTagHistory(context.Context, *ListTagHistoryRequest) (*ListTagHistoryResponse, error)
 	// Deletes a tag of a repository. The manifest stays.
@@ -2295,6 +2339,11 @@ type AdminServiceServer interface {
 	StartScrub(context.Context, *StartScrubRequest) (*Scrub, error)
 	// Stops the scrub until it is started.
 	StopScrub(context.Context, *StopScrubRequest) (*Scrub, error)
+	// Says whether the index of the search is complete.
+	GetSearchIndex(context.Context, *GetSearchIndexRequest) (*SearchIndex, error)
+	// Compares the index of the search with all content, in small steps beside other work, and
+	// corrects it. Searches use it meanwhile.
+	RebuildSearchIndex(context.Context, *RebuildSearchIndexRequest) (*SearchIndex, error)
 	// Begins a backup: makes a snapshot of the metadata, and holds what it names. A
 	// cluster is backed up with the tools of its database and its bucket.
 	CreateBackup(context.Context, *CreateBackupRequest) (*Backup, error)
@@ -2376,6 +2425,9 @@ func (UnimplementedAdminServiceServer) UndeleteRepository(context.Context, *Unde
 }
 func (UnimplementedAdminServiceServer) ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTags not implemented")
+}
+func (UnimplementedAdminServiceServer) SearchContent(context.Context, *SearchContentRequest) (*SearchContentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SearchContent not implemented")
 }
 func (UnimplementedAdminServiceServer) ListTagHistory(context.Context, *ListTagHistoryRequest) (*ListTagHistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTagHistory not implemented")
@@ -2733,6 +2785,12 @@ func (UnimplementedAdminServiceServer) StartScrub(context.Context, *StartScrubRe
 }
 func (UnimplementedAdminServiceServer) StopScrub(context.Context, *StopScrubRequest) (*Scrub, error) {
 	return nil, status.Error(codes.Unimplemented, "method StopScrub not implemented")
+}
+func (UnimplementedAdminServiceServer) GetSearchIndex(context.Context, *GetSearchIndexRequest) (*SearchIndex, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSearchIndex not implemented")
+}
+func (UnimplementedAdminServiceServer) RebuildSearchIndex(context.Context, *RebuildSearchIndexRequest) (*SearchIndex, error) {
+	return nil, status.Error(codes.Unimplemented, "method RebuildSearchIndex not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateBackup(context.Context, *CreateBackupRequest) (*Backup, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateBackup not implemented")
@@ -3155,6 +3213,24 @@ func _AdminService_ListTags_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ListTags(ctx, req.(*ListTagsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_SearchContent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SearchContentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SearchContent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SearchContent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SearchContent(ctx, req.(*SearchContentRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -5301,6 +5377,42 @@ func _AdminService_StopScrub_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetSearchIndex_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSearchIndexRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetSearchIndex(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetSearchIndex_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetSearchIndex(ctx, req.(*GetSearchIndexRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RebuildSearchIndex_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RebuildSearchIndexRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RebuildSearchIndex(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RebuildSearchIndex_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RebuildSearchIndex(ctx, req.(*RebuildSearchIndexRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateBackup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateBackupRequest)
 	if err := dec(in); err != nil {
@@ -5449,6 +5561,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListTags",
 			Handler:    _AdminService_ListTags_Handler,
+		},
+		{
+			MethodName: "SearchContent",
+			Handler:    _AdminService_SearchContent_Handler,
 		},
 		{
 			MethodName: "ListTagHistory",
@@ -5925,6 +6041,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StopScrub",
 			Handler:    _AdminService_StopScrub_Handler,
+		},
+		{
+			MethodName: "GetSearchIndex",
+			Handler:    _AdminService_GetSearchIndex_Handler,
+		},
+		{
+			MethodName: "RebuildSearchIndex",
+			Handler:    _AdminService_RebuildSearchIndex_Handler,
 		},
 		{
 			MethodName: "CreateBackup",
