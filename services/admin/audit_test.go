@@ -37,7 +37,7 @@ func (oneBackup) Snapshot(string) string                           { return "" }
 
 // changesNothing are the RPCs that record no event, by how their names begin.
 // RefreshUpstream asks an upstream, as a pull does; RenewBackup only keeps a backup.
-var changesNothing = []string{"Get", "List", "Resolve", "Test", "Simulate", "Explain", "RefreshUpstream", "RenewBackup"}
+var changesNothing = []string{"Get", "List", "Resolve", "Test", "Simulate", "Explain", "SearchContent", "RefreshUpstream", "RenewBackup"}
 
 // mutations are all other RPCs, in an order in which each finds what it changes.
 func mutations() []string {

@@ -29,6 +29,7 @@ func (c *calls) ShrinkCached(context.Context, int) (int, error) { return 0, nil 
 func (c *calls) TrimEvents(context.Context, int) (int, error)       { return 0, nil }
 func (c *calls) TrimTagHistory(context.Context, int) (int, error)   { return 0, nil }
 func (c *calls) EndLostRecorders(context.Context, int) (int, error) { return 0, nil }
+func (c *calls) IndexSearch(context.Context, int) (int, error)      { return 0, nil }
 
 func (c *calls) TrimTokens(context.Context, int) (int, error) { return 0, nil }
 

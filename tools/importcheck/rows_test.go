@@ -20,11 +20,11 @@ var rowBooks = []string{"docs/contract.md", "docs/protocol.md"}
 
 var (
 	rowLine  = regexp.MustCompile(`^\| ([A-Z]\d+) \|(.*)\|\s*$`)
-	rowID    = regexp.MustCompile(`\b[A-NP-W](?:1\d{2}|\d{1,2})\b`)
-	rowRange = regexp.MustCompile(`\b([A-Z])(1\d{2}|\d{1,2})(?: to |-|…)[A-Z](1\d{2}|\d{1,2})\b`)
+	rowID    = regexp.MustCompile(`\b[A-NP-W](?:[12]\d{2}|\d{1,2})\b`)
+	rowRange = regexp.MustCompile(`\b([A-Z])([12]\d{2}|\d{1,2})(?: to |-|…)[A-Z]([12]\d{2}|\d{1,2})\b`)
 	// A test is named after its rows: TestR13_…, "S44 S46 events", "R47_LateWriter".
-	testRow    = regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)([A-Z](?:1\d{2}|\d{1,2}))(?:_|$)`)
-	subtestRow = regexp.MustCompile(`^[A-NP-W](?:1\d{2}|\d{1,2})(?:(?:[ _]|-|, )(?:[A-NP-W](?:1\d{2}|\d{1,2})))*(?:[ _]|$)`)
+	testRow    = regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)([A-Z](?:[12]\d{2}|\d{1,2}))(?:_|$)`)
+	subtestRow = regexp.MustCompile(`^[A-NP-W](?:[12]\d{2}|\d{1,2})(?:(?:[ _]|-|, )(?:[A-NP-W](?:[12]\d{2}|\d{1,2})))*(?:[ _]|$)`)
 	// How a row names its proof: tests, a make target, a tool.
 	namedTest = regexp.MustCompile(`\b((?:Test|Fuzz)[A-Z]\w*)(…)?`)
 	namedTool = regexp.MustCompile("`make ([a-z]+)`|`(tools/[a-z0-9-]+)`")

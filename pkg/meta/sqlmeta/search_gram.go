@@ -20,7 +20,7 @@ func gramsOf(t tenant.ID, kind meta.SearchKind, term string) []int32 {
 	for i := 0; i+meta.SearchGram <= len(runes); i++ {
 		h := fnv.New32a()
 		_, _ = h.Write([]byte(prefix + string(runes[i:i+meta.SearchGram])))
-		grams = append(grams, int32(h.Sum32())) //nolint:gosec // all of its bits
+		grams = append(grams, int32(h.Sum32()))
 	}
 	slices.Sort(grams)
 	return slices.Compact(grams)
@@ -30,7 +30,7 @@ func gramsOf(t tenant.ID, kind meta.SearchKind, term string) []int32 {
 func gramWords(grams []int32, separator string) string {
 	words := make([]string, len(grams))
 	for i, g := range grams {
-		words[i] = "g" + strconv.FormatUint(uint64(uint32(g)), 16) //nolint:gosec // all of its bits
+		words[i] = "g" + strconv.FormatUint(uint64(uint32(g)), 16)
 	}
 	return strings.Join(words, separator)
 }
