@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/metatest"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -82,3 +83,5 @@ func BenchmarkPutManifest(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkSearch(b *testing.B) { metatest.BenchmarkSearch(b, newStock(b).open) }

@@ -120,9 +120,14 @@ var (
 	advisory = regexp.MustCompile(`pg_(?:try_)?advisory_xact_lock(_shared)?\b`)
 )
 
-// appended is the table to which rows are only added, each with a key of its own: two
-// statements that do so wait for nothing.
-const appended = "events"
+// appended and marks are the tables to which rows are only added, each with a key of its own:
+// two statements that do so wait for nothing. To marks, triggers add.
+const (
+	appended = "events"
+	marks    = "search_changes"
+)
+
+var readsMarks = regexp.MustCompile(`(FROM|UPDATE|JOIN) ` + marks)
 
 // of is what a statement touches, and what the triggers touch that run for it at the end
 // of its transaction.
@@ -146,6 +151,10 @@ func (f *footprints) of(text string) (footprint, footprint) {
 	if strings.HasPrefix(text, "INSERT INTO "+appended) && !strings.Contains(text, "ON CONFLICT") {
 		delete(now.locks, appended)
 		delete(now.reads, appended)
+	}
+	if !readsMarks.MatchString(whole) {
+		delete(now.locks, marks)
+		delete(now.reads, marks)
 	}
 	for _, lock := range rowLocks.FindAllStringSubmatch(whole, -1) {
 		where := now.locks
@@ -256,7 +265,7 @@ func TestFootprints(t *testing.T) {
 		"an update of a key": {text: `UPDATE objects SET state = 'D'`, reads: "blobs objects", writes: "objects", locks: "objects", shares: "blobs"},
 		"a delete with children": {
 			text:  `DELETE FROM manifests WHERE digest = $1`,
-			reads: "cache_tags manifest_blobs manifest_children manifest_pulls manifests tags", writes: "cache_tags manifest_blobs manifest_children manifest_pulls manifests",
+			reads: "cache_tags manifest_blobs manifest_children manifest_pulls manifests tags", writes: "cache_tags manifest_blobs manifest_children manifest_pulls manifests search_changes",
 			locks: "cache_tags manifest_blobs manifest_children manifest_pulls manifests", shares: "tags", end: "usage",
 		},
 	} {

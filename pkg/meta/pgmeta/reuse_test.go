@@ -35,7 +35,7 @@ var changesSchema = regexp.MustCompile(`\b(CREATE|ALTER|DROP)\b`)
 
 // newStock is for the cases within t. A deadlock of theirs is retried by the store, and
 // would go unseen without it.
-func newStock(t *testing.T) *stock {
+func newStock(t testing.TB) *stock {
 	k := &stock{}
 	t.Cleanup(func() {
 		for _, l := range k.all {

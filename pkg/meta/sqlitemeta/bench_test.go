@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/metatest"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -103,3 +104,5 @@ func BenchmarkListTags(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkSearch(b *testing.B) { metatest.BenchmarkSearch(b, harness) }

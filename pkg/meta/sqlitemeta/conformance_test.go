@@ -31,11 +31,13 @@ func (c *clock) Advance(d time.Duration) {
 func newClock() *clock { return &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
 
 func TestConformance(t *testing.T) {
-	metatest.Run(t, func(t testing.TB, o metatest.Options) metatest.Harness {
-		c := newClock()
-		s := open(t, Options{Now: c.Now, Limits: o.Limits, MaxStaged: o.MaxStaged, MaxSessions: o.MaxSessions})
-		return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now, SQL: rawSQL(t, s)}
-	})
+	metatest.Run(t, harness)
+}
+
+func harness(t testing.TB, o metatest.Options) metatest.Harness {
+	c := newClock()
+	s := open(t, Options{Now: c.Now, Limits: o.Limits, MaxStaged: o.MaxStaged, MaxSessions: o.MaxSessions})
+	return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now, SQL: rawSQL(t, s)}
 }
 
 func rawSQL(t testing.TB, s *Store) metatest.SQL {
