@@ -15,13 +15,17 @@ type SearchKind int
 
 // The kinds of terms.
 const (
-	SearchRepository SearchKind = 1 + iota // the name of a repository
-	SearchTag                              // a tag
-	SearchDigest                           // the digest of a manifest, in hexadecimal
+	SearchRepository   SearchKind = 1 + iota // the name of a repository
+	SearchTag                                // a tag
+	SearchDigest                             // the digest of a manifest, in hexadecimal
+	SearchArtifactType                       // the artifact type of a manifest
+	SearchAnnotation                         // an annotation of a manifest, as key=value
+	SearchLabel                              // a label of an image, as key=value
+	SearchPlatform                           // a platform of an image or index
 )
 
 // SearchKinds are all kinds, in their order.
-var SearchKinds = []SearchKind{SearchRepository, SearchTag, SearchDigest}
+var SearchKinds = []SearchKind{SearchRepository, SearchTag, SearchDigest, SearchArtifactType, SearchAnnotation, SearchLabel, SearchPlatform}
 
 // Partly reports whether terms of the kind are found by a part of them. Others are found
 // by how they begin.
@@ -95,6 +99,18 @@ type SearchPage struct {
 	More bool
 }
 
+// SearchText is what a manifest is found by, besides its digest.
+type SearchText struct {
+	Kind SearchKind
+	Text string
+}
+
+// MostSearchTexts is how many texts of a manifest are indexed.
+const MostSearchTexts = 200
+
+// Describe returns the texts of a manifest. After an error, those stay that the manifest has.
+type Describe func(ctx context.Context, r Repo, m Manifest) ([]SearchText, error)
+
 // Search finds what repositories hold by its names. The index follows the content: what
 // is pushed is found once it is indexed; what is deleted is not found from then on.
 type Search interface {
@@ -102,8 +118,9 @@ type Search interface {
 	// What it costs is bounded by Size, whatever there is.
 	Search(ctx context.Context, t tenant.ID, q SearchQuery) (SearchPage, error)
 	// IndexSearch indexes up to limit changes of one tenant, or, if there are none, content
-	// that is older than the index. It returns how many; 0 means that nothing is due.
-	IndexSearch(ctx context.Context, limit int) (int, error)
+	// that is older than the index. It returns how many; 0 means that nothing is due. It
+	// describes manifests before its transaction; nil describes none.
+	IndexSearch(ctx context.Context, limit int, describe Describe) (int, error)
 	// RebuildSearch has IndexSearch compare all of the index with the content. Searches
 	// continue to use it meanwhile.
 	RebuildSearch(ctx context.Context, by Cause) error

@@ -25,9 +25,13 @@ const (
 
 // searchTypes are the kinds of results.
 var searchTypes = map[meta.SearchKind]pb.SearchResult_Type{
-	meta.SearchRepository: pb.SearchResult_REPOSITORY,
-	meta.SearchTag:        pb.SearchResult_TAG,
-	meta.SearchDigest:     pb.SearchResult_DIGEST,
+	meta.SearchRepository:   pb.SearchResult_REPOSITORY,
+	meta.SearchTag:          pb.SearchResult_TAG,
+	meta.SearchDigest:       pb.SearchResult_DIGEST,
+	meta.SearchArtifactType: pb.SearchResult_ARTIFACT_TYPE,
+	meta.SearchAnnotation:   pb.SearchResult_ANNOTATION,
+	meta.SearchLabel:        pb.SearchResult_LABEL,
+	meta.SearchPlatform:     pb.SearchResult_PLATFORM,
 }
 
 // SearchContent finds content by its names.
@@ -62,10 +66,14 @@ func (s *Service) SearchContent(ctx context.Context, req *pb.SearchContentReques
 		return nil, err
 	}
 	m := &pb.SearchContentResponse{Results: mapped(f.found, func(h meta.SearchHit) *pb.SearchResult {
-		return &pb.SearchResult{
+		result := &pb.SearchResult{
 			Type: searchTypes[h.At.Kind], Tag: h.Tag, Digest: h.Digest.String(),
 			Repository: req.GetName() + "/registries/" + h.Registry + "/repositories/" + h.Repository,
 		}
+		if h.At.Kind > meta.SearchDigest {
+			result.Text = h.At.Term
+		}
+		return result
 	})}
 	if more {
 		m.NextPageToken = s.pages.secret().seal(list, req.GetName(), formatSearchPosition(next))

@@ -17,7 +17,7 @@ func (a *api) indexed() {
 	a.t.Helper()
 	for n := 1; n > 0; {
 		var err error
-		if n, err = a.store.IndexSearch(a.t.Context(), 100); err != nil {
+		if n, err = a.store.IndexSearch(a.t.Context(), 100, nil); err != nil {
 			a.t.Fatal(err)
 		}
 	}

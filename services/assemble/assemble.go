@@ -231,7 +231,8 @@ func (b builder) janitor() {
 	j := janitor.New(janitor.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around,
 		Metrics: b.Metrics, Guard: b.stores.compare, Held: b.held, CondemnUnknown: b.config.CondemnUnknown,
-		Room: b.room, EvictedDelay: lifetimes(b.config).Evicted, RecordPulls: b.recordCached(),
+		Content: policy.Stored{Meta: b.stores.meta, Blobs: respond.Blobs{Store: b.stores.blobs, Meta: b.stores.meta, Log: b.Log, Verify: b.config.VerifyPulls}},
+		Room:    b.room, EvictedDelay: lifetimes(b.config).Evicted, RecordPulls: b.recordCached(),
 	})
 	b.Health.AddOptional(unknownCheck, func(context.Context) error { return j.Refusal() })
 	b.Metrics.MustRegister(unknownObjects(j)...)

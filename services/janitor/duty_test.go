@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/janitor"
 )
 
@@ -26,10 +27,10 @@ func (c *calls) EvictCached(context.Context, int) (int, error) { return 0, nil }
 
 func (c *calls) ShrinkCached(context.Context, int) (int, error) { return 0, nil }
 
-func (c *calls) TrimEvents(context.Context, int) (int, error)       { return 0, nil }
-func (c *calls) TrimTagHistory(context.Context, int) (int, error)   { return 0, nil }
-func (c *calls) EndLostRecorders(context.Context, int) (int, error) { return 0, nil }
-func (c *calls) IndexSearch(context.Context, int) (int, error)      { return 0, nil }
+func (c *calls) TrimEvents(context.Context, int) (int, error)                 { return 0, nil }
+func (c *calls) TrimTagHistory(context.Context, int) (int, error)             { return 0, nil }
+func (c *calls) EndLostRecorders(context.Context, int) (int, error)           { return 0, nil }
+func (c *calls) IndexSearch(context.Context, int, meta.Describe) (int, error) { return 0, nil }
 
 func (c *calls) TrimTokens(context.Context, int) (int, error) { return 0, nil }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/policy"
 )
 
 // Config is what a janitor needs. Interval, Batch and Leases have defaults.
@@ -40,6 +41,9 @@ type Config struct {
 	Room         Room
 	EvictedDelay time.Duration
 	RecordPulls  func(context.Context)
+
+	// Content reads the configs of images, for what the search finds. nil = none are read.
+	Content policy.Content
 
 	// Held reports whether a backup needs recently condemned bytes. nil = never.
 	Held func() bool
@@ -67,7 +71,7 @@ type Meta interface {
 	meta.CacheCollector
 	meta.CacheTrimmer
 	EndLostRecorders(ctx context.Context, limit int) (int, error)
-	IndexSearch(ctx context.Context, limit int) (int, error)
+	IndexSearch(ctx context.Context, limit int, describe meta.Describe) (int, error)
 	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
 }
 
@@ -136,7 +140,7 @@ func New(cfg Config) *Janitor {
 	j.sweep = kit.Wrap("janitor.sweep", j.sweepUnmarked, mw...)
 	j.reconcile = kit.Wrap("janitor.reconcile", j.condemnUnknown, mw...)
 	j.measure = kit.Wrap("janitor.measure", j.measureStored, mw...)
-	j.index = kit.Wrap("janitor.index", cfg.Meta.IndexSearch, mw...)
+	j.index = kit.Wrap("janitor.index", func(ctx context.Context, limit int) (int, error) { return cfg.Meta.IndexSearch(ctx, limit, j.describe) }, mw...)
 	return j
 }
 

@@ -2,6 +2,8 @@ package metatest
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +20,7 @@ import (
 func (w world) indexed() {
 	w.t.Helper()
 	for {
-		n, err := w.Store.IndexSearch(w.t.Context(), 100)
+		n, err := w.Store.IndexSearch(w.t.Context(), 100, nil)
 		w.must(err)
 		if n == 0 {
 			return
@@ -158,7 +160,7 @@ func testSearch(t *testing.T, open Open) {
 			}
 			for n := 1; n > 0; {
 				var err error
-				n, err = w.Store.IndexSearch(t.Context(), limit)
+				n, err = w.Store.IndexSearch(t.Context(), limit, nil)
 				w.must(err)
 			}
 			w.searches("common", "one:common", "two:common", "three:common")
@@ -197,7 +199,7 @@ func testSearch(t *testing.T, open Open) {
 			INSERT INTO tags (tenant_id, repo_id, name, manifest, version) SELECT t.tenant_id, t.repo_id, 'a-frequent-' || n.i, t.manifest, 1 FROM tags t CROSS JOIN n WHERE t.name = 'seed'`))
 		for n := 1; n > 0; {
 			var err error
-			n, err = w.Store.IndexSearch(t.Context(), 1000)
+			n, err = w.Store.IndexSearch(t.Context(), 1000, nil)
 			w.must(err)
 		}
 		hits := w.searched(w.tenant, "frequent", 500)
@@ -209,6 +211,53 @@ func testSearch(t *testing.T, open Open) {
 		if err != nil || len(page.Hits) != 10 || !page.More {
 			t.Errorf("%+v, %v", page, err)
 		}
+	})
+	t.Run("W219 indexes what manifests are described by, and keeps it where that cannot be read", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		m := w.put(r, w.image(nil, w.push(r, "config")), "v1")
+		texts := []meta.SearchText{
+			{Kind: meta.SearchLabel, Text: "Team=Blue\x00%_"}, {Kind: meta.SearchPlatform, Text: "linux/arm64"}, {Kind: meta.SearchLabel, Text: strings.Repeat("ü", 1000)},
+		}
+		var refused error
+		indexed := func() {
+			t.Helper()
+			for n := 1; n > 0; {
+				var err error
+				n, err = w.Store.IndexSearch(t.Context(), 100, func(_ context.Context, at meta.Repo, found meta.Manifest) ([]meta.SearchText, error) {
+					if at != r || found.Digest != m.Digest || string(found.Payload) != string(m.Payload) {
+						t.Errorf("%+v is to be described", found)
+					}
+					return texts, refused
+				})
+				w.must(err)
+			}
+		}
+		found := func(text string, want int) {
+			t.Helper()
+			hits := w.searched(w.tenant, text, 10, meta.SearchLabel, meta.SearchPlatform)
+			if len(hits) != want || want > 0 && hits[0].Digest != m.Digest {
+				t.Errorf("%q finds %+v", text, hits)
+			}
+		}
+		indexed()
+		found("team=blue", 1)
+		found("blue\x00%_", 1)
+		found("blue", 1)
+		found("arm64", 1)
+		found("linux", 1)
+		found("ÜÜÜÜ", 1)
+		refused = errors.New("the blob store is out")
+		w.must(w.Store.RebuildSearch(t.Context(), cause()))
+		indexed()
+		found("blue", 1)
+		refused, texts = nil, texts[1:]
+		w.must(w.Store.RebuildSearch(t.Context(), cause()))
+		indexed()
+		found("blue", 0)
+		w.must(w.tryDelete(r, m.Digest))
+		found("arm64", 0)
+		indexed()
 	})
 	t.Run("W216 finds what a model finds, and nothing of other tenants", func(t *testing.T) {
 		w := newWorld(t, open)

@@ -27,7 +27,7 @@ func BenchmarkSearch(b *testing.B, open Open) {
 	began, steps := time.Now(), 0
 	for n := 1; n > 0; steps++ {
 		var err error
-		n, err = w.Store.IndexSearch(b.Context(), 1000)
+		n, err = w.Store.IndexSearch(b.Context(), 1000, nil)
 		w.must(err)
 	}
 	b.Logf("%d repositories, indexed in %v and %d steps", repositories, time.Since(began), steps)

@@ -1,6 +1,7 @@
 package sqlmeta
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -207,11 +208,19 @@ type indexer struct {
 	Tx
 	tenant   tenant.ID
 	subjects map[searchSubject]bool
+	texts    map[oci.Digest][]meta.SearchText // of manifests
+	kept     map[searchSubject]bool           // manifests that are there, and whose texts are not known
 }
 
-func (x *indexer) add(subject searchSubject) {
-	x.subjects[subject] = true
-	x.subjects[searchSubject{Repo: subject.Repo}] = true
+// newIndexer is a step about what changed, of one tenant, with each one's repository.
+func newIndexer(t Tx, changes []searchChange, texts map[oci.Digest][]meta.SearchText) *indexer {
+	x := &indexer{Tx: t, subjects: map[searchSubject]bool{}, texts: texts, kept: map[searchSubject]bool{}}
+	for _, c := range changes {
+		x.tenant = c.tenant
+		x.subjects[c.subject] = true
+		x.subjects[searchSubject{Repo: c.repo}] = true
+	}
+	return x
 }
 
 // run makes the entries of the subjects what they have to be.
@@ -234,7 +243,7 @@ func (x *indexer) run() error {
 		}
 	}
 	for key, e := range have {
-		if _, there := wanted[key]; !there {
+		if _, there := wanted[key]; !there && (e.Kind <= meta.SearchDigest || !x.kept[searchSubject{Repo: e.Repo, Subject: e.Subject}]) {
 			removed = append(removed, e)
 		}
 	}
@@ -319,7 +328,13 @@ func (x *indexer) wanted() (map[searchEntry]searchEntry, error) {
 			err := scan(&repo, digestScanner{&d})
 			if _, there := names[repo]; there {
 				subject := manifestSubject(repo, d)
-				add(searchEntry{Kind: meta.SearchDigest, Term: d.Hex(), Repo: repo, Subject: subject.Subject, Digest: &subject.Digest})
+				texts, known := x.texts[d]
+				if !known {
+					x.kept[searchSubject{Repo: repo, Subject: subject.Subject}] = true
+				}
+				for _, text := range append([]meta.SearchText{{Kind: meta.SearchDigest, Text: d.Hex()}}, texts...) {
+					add(searchEntry{Kind: text.Kind, Term: meta.SearchTerm(text.Text), Repo: repo, Subject: subject.Subject, Digest: &subject.Digest})
+				}
 			}
 			return err
 		})
@@ -455,47 +470,27 @@ func (x *indexer) count(changed map[int32]int64) error {
 	return x.queue(x.Pick(dropGramsSQLite, dropGramsPostgres), fewer)
 }
 
-// searchProgress is the row of search_progress.
-type searchProgress struct {
-	phase  string
-	tenant tenant.ID
-	repo   int64
-	tag    string
-	digest []byte
-}
-
 // IndexSearch implements meta.Search. Tenants take turns.
-func (s *Records) IndexSearch(ctx context.Context, limit int) (int, error) {
-	var next []tenant.ID
+func (s *Records) IndexSearch(ctx context.Context, limit int, describe meta.Describe) (int, error) {
+	limit = min(limit, s.searchStep())
 	for _, after := range []tenant.ID{tenant.ID(s.searched.Load()), 0} {
-		var err error
-		next, err = list(ctx, s, noTenant, func(scan Scan) (tenant.ID, error) {
+		next, err := list(ctx, s, noTenant, func(scan Scan) (tenant.ID, error) {
 			var id tenant.ID
-			return id, scan(&id)
+			err := scan(&id)
+			return id, err
 		}, nextSearchTenant, after)
 		if err != nil {
 			return 0, err
 		}
-		if len(next) > 0 || after == 0 {
+		if len(next) > 0 {
+			s.searched.Store(int64(next[0]))
+			return s.indexChanges(ctx, next[0], limit, describe)
+		}
+		if after == 0 {
 			break
 		}
 	}
-	if len(next) == 0 {
-		return s.indexOlder(ctx, limit)
-	}
-	s.searched.Store(int64(next[0]))
-	limit = min(limit, s.searchStep())
-	n := 0
-	err := s.engine.Write(ctx, next[0], func(t Tx) error {
-		n = 0
-		if _, err := searchProgressOf(t); err != nil {
-			return err
-		}
-		var err error
-		n, err = indexChanges(t, next[0], limit)
-		return err
-	})
-	return n, err
+	return s.indexOlder(ctx, limit, describe)
 }
 
 // searchStep is how many changes are indexed in one transaction: SQLite's one writer is held
@@ -513,72 +508,102 @@ func searchProgressOf(t Tx) (searchProgress, error) {
 	if err := t.Queue(makeSearchProgress, []byte{}); err != nil {
 		return p, err
 	}
-	_, err := t.Find(t.Pick(findSearchProgress, lockSearchProgress), nil, &p.phase, &p.tenant, &p.repo, &p.tag, &p.digest)
+	_, err := t.Find(t.Pick(findSearchProgress, lockSearchProgress), nil, p.dest()...)
 	return p, err
 }
 
-func indexChanges(t Tx, id tenant.ID, limit int) (int, error) {
-	x := indexer{Tx: t, tenant: id, subjects: map[searchSubject]bool{}}
-	var done []int64
-	err := t.List(listSearchChanges, []any{id, limit}, func(scan Scan) error {
-		var change, repo int64
-		var tag string
-		var d oci.Digest
-		if err := scan(&change, &repo, textScanner{&tag}, digestScanner{&d}); err != nil {
+// searchChange is a row that leads to a subject.
+type searchChange struct {
+	id      int64 // of search_changes
+	tenant  tenant.ID
+	repo    int64
+	tag     string
+	digest  oci.Digest
+	subject searchSubject
+}
+
+func (c *searchChange) setSubject() {
+	switch {
+	case c.digest != "":
+		c.subject = manifestSubject(c.repo, c.digest)
+	default:
+		c.subject = tagSubject(c.repo, c.tag) // of the repository alone, if there is no tag
+	}
+}
+
+func (s *Records) indexChanges(ctx context.Context, id tenant.ID, limit int, describe meta.Describe) (int, error) {
+	changes, err := list(ctx, s, id, func(scan Scan) (searchChange, error) {
+		c := searchChange{tenant: id}
+		err := scan(&c.id, &c.repo, textScanner{&c.tag}, digestScanner{&c.digest})
+		c.setSubject()
+		return c, err
+	}, listSearchChanges, id, limit)
+	if err != nil {
+		return 0, err
+	}
+	changes, texts, err := s.described(ctx, changes, describe)
+	if err != nil || len(changes) == 0 {
+		return 0, err
+	}
+	done := make([]int64, len(changes))
+	for i, c := range changes {
+		done[i] = c.id
+	}
+	return len(changes), s.engine.Write(ctx, id, func(t Tx) error {
+		if _, err := searchProgressOf(t); err != nil {
 			return err
 		}
-		done = append(done, change)
-		if d == "" {
-			x.add(tagSubject(repo, tag))
-		} else {
-			x.add(manifestSubject(repo, d))
+		x := newIndexer(t, changes, texts)
+		if err := x.run(); err != nil {
+			return err
 		}
-		return nil
+		return x.queue(t.Pick(dropSearchChangesSQLite, dropSearchChangesPostgres), done)
 	})
-	if err != nil || len(done) == 0 {
-		return 0, err
+}
+
+// searchProgress is the row of search_progress.
+type searchProgress struct {
+	phase  string
+	tenant tenant.ID
+	repo   int64
+	tag    string
+	digest []byte
+}
+
+func (p *searchProgress) dest() []any { return []any{&p.phase, &p.tenant, &p.repo, &p.tag, &p.digest} }
+
+func (p *searchProgress) equal(q searchProgress) bool {
+	return p.phase == q.phase && p.tenant == q.tenant && p.repo == q.repo && p.tag == q.tag && bytes.Equal(p.digest, q.digest)
+}
+
+// searchProgress reads the row; it may not be there yet.
+func (s *Records) searchProgress(ctx context.Context) (searchProgress, error) {
+	found, err := list(ctx, s, noTenant, func(scan Scan) (searchProgress, error) {
+		var p searchProgress
+		err := scan(p.dest()...)
+		return p, err
+	}, findSearchProgress)
+	if err != nil || len(found) == 0 {
+		return searchProgress{phase: "tags"}, err
 	}
-	if err := x.run(); err != nil {
-		return 0, err
-	}
-	return len(done), x.queue(t.Pick(dropSearchChangesSQLite, dropSearchChangesPostgres), done)
+	return found[0], nil
 }
 
 // SearchComplete implements meta.Search.
 func (s *Records) SearchComplete(ctx context.Context) (bool, error) {
-	found, err := list(ctx, s, noTenant, func(scan Scan) (searchProgress, error) {
-		var p searchProgress
-		err := scan(&p.phase, &p.tenant, &p.repo, &p.tag, &p.digest)
-		return p, err
-	}, findSearchProgress)
-	return len(found) > 0 && found[0].phase == "done", err
-}
-
-// indexOlder indexes what is older than the index, or compares the index with it.
-func (s *Records) indexOlder(ctx context.Context, limit int) (int, error) {
-	complete, err := s.SearchComplete(ctx)
-	if err != nil || complete {
-		return 0, err
-	}
-	limit = min(limit, s.searchStep())
-	n := 0
-	err = s.engine.Write(ctx, noTenant, func(t Tx) error {
-		n = 0
-		p, err := searchProgressOf(t)
-		if err != nil || p.phase == "done" {
-			return err
-		}
-		n, err = p.step(t, limit)
-		return err
-	})
-	return n, err
+	p, err := s.searchProgress(ctx)
+	return p.phase == "done", err
 }
 
 // phaseAfter is the order of the phases.
 var phaseAfter = map[string]string{"entries": "tags", "tags": "manifests", "manifests": "done"}
 
-// step indexes the next rows of a phase. It returns more than 0: there may be others.
-func (p searchProgress) step(t Tx, limit int) (int, error) {
+// indexOlder indexes the next rows of a phase. It returns more than 0: there may be others.
+func (s *Records) indexOlder(ctx context.Context, limit int, describe meta.Describe) (int, error) {
+	p, err := s.searchProgress(ctx)
+	if err != nil || p.phase == "done" {
+		return 0, err
+	}
 	query, args := searchTagsFrom, []any{p.tenant, p.repo, p.tag, limit}
 	switch p.phase {
 	case "entries":
@@ -586,42 +611,38 @@ func (p searchProgress) step(t Tx, limit int) (int, error) {
 	case "manifests":
 		query, args = searchManifestsFrom, []any{p.tenant, p.repo, append([]byte{}, p.digest...), limit}
 	}
-	x := indexer{Tx: t, subjects: map[searchSubject]bool{}}
-	n := 0
-	err := t.List(query, args, func(scan Scan) error {
-		var id tenant.ID
-		var repo int64
-		var tag string
-		var d oci.Digest
-		if err := scan(&id, &repo, textScanner{&tag}, digestScanner{&d}); err != nil {
-			return err
-		}
-		if n > 0 && id != x.tenant {
-			return nil // the next step's
-		}
-		n++
-		x.tenant, p.tenant, p.repo, p.tag = id, id, repo, tag
-		switch {
-		case d != "":
-			x.add(manifestSubject(repo, d))
-			p.digest = d.Bytes()
-		case tag != "":
-			x.add(tagSubject(repo, tag))
-		default:
-			x.add(searchSubject{Repo: repo})
-		}
-		return nil
-	})
+	rows, err := list(ctx, s, noTenant, func(scan Scan) (searchChange, error) {
+		var c searchChange
+		err := scan(&c.tenant, &c.repo, textScanner{&c.tag}, digestScanner{&c.digest})
+		c.setSubject()
+		return c, err
+	}, query, args...)
 	if err != nil {
 		return 0, err
 	}
-	if n == 0 {
-		p = searchProgress{phase: phaseAfter[p.phase]}
+	if i := slices.IndexFunc(rows, func(c searchChange) bool { return c.tenant != rows[0].tenant }); i > 0 {
+		rows = rows[:i] // the others are the next step's
 	}
-	if err := x.run(); err != nil {
+	rows, texts, err := s.described(ctx, rows, describe)
+	if err != nil {
 		return 0, err
 	}
-	return max(n, 1), t.Queue(setSearchProgress, p.phase, p.tenant, p.repo, p.tag, append([]byte{}, p.digest...))
+	next, owner := searchProgress{phase: phaseAfter[p.phase]}, noTenant
+	if len(rows) > 0 {
+		last := rows[len(rows)-1]
+		owner, next = last.tenant, searchProgress{phase: p.phase, tenant: last.tenant, repo: last.repo, tag: last.tag, digest: last.digest.Bytes()}
+	}
+	return max(len(rows), 1), s.engine.Write(ctx, owner, func(t Tx) error {
+		now, err := searchProgressOf(t)
+		if err != nil || !now.equal(p) {
+			return err // another one did this step, or a rebuild began
+		}
+		x := newIndexer(t, rows, texts)
+		if err := x.run(); err != nil {
+			return err
+		}
+		return t.Queue(setSearchProgress, next.phase, next.tenant, next.repo, next.tag, append([]byte{}, next.digest...))
+	})
 }
 
 const restartSearch = `UPDATE search_progress SET phase = 'entries', cursor_tenant = 0, cursor_repo = 0, cursor_tag = '', cursor_digest = $1 WHERE one = 1`

@@ -51,7 +51,7 @@ func looksLikeEvidence(ctx context.Context, from Content, r meta.Repo, m *oci.Ma
 	layers := m.Blobs
 	switch {
 	case len(m.Children) > 0:
-		return !slices.ContainsFunc(m.Children, func(one oci.Descriptor) bool { return one.ArtifactType == "" || isImage(one.ArtifactType) }), nil
+		return !slices.ContainsFunc(m.Children, func(one oci.Descriptor) bool { return one.ArtifactType == "" || IsImage(one.ArtifactType) }), nil
 	case m.Config != nil:
 		layers = m.Blobs[1:]
 	}

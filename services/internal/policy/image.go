@@ -26,7 +26,7 @@ func (c Checker) checkContent(ctx context.Context, u *meta.Upstream, r meta.Repo
 		return chain.Internal(err) // it was parsed before it was stored
 	case parsed.Config == nil:
 		return checkIndex(u, m)
-	case !isImage(parsed.Config.MediaType):
+	case !IsImage(parsed.Config.MediaType):
 		return nil // an artifact has neither a platform nor a license
 	}
 	if evidence, err := c.isEvidence(ctx, r, m.Digest, parsed); err != nil || evidence {
@@ -69,7 +69,7 @@ type image struct {
 // ReadLabels reads the labels of an image from its config. The config of what is not an image
 // of a platform, such as an attestation of BuildKit, has none, and false is returned.
 func ReadLabels(ctx context.Context, from Content, r meta.Repo, config oci.Descriptor) (map[string]string, bool, error) {
-	if !isImage(config.MediaType) {
+	if !IsImage(config.MediaType) {
 		return nil, false, nil
 	}
 	payload, err := readBlob(ctx, from, r, config, maxConfig)
@@ -84,6 +84,25 @@ func ReadLabels(ctx context.Context, from Content, r meta.Repo, config oci.Descr
 		return nil, true, nil //nolint:nilerr // it has no labels that can be read
 	}
 	return read.Config.Labels, read.OS != "unknown", nil
+}
+
+// ReadImage reads the labels and the platform of an image from its config. Both are empty
+// where it says none, or is too long.
+func ReadImage(ctx context.Context, from Content, r meta.Repo, config oci.Descriptor) (map[string]string, string, error) {
+	payload, err := readBlob(ctx, from, r, config, maxConfig)
+	if errors.Is(err, errTooLong) {
+		return nil, "", nil
+	}
+	var read image
+	if err != nil || json.Unmarshal(payload, &read) != nil || read.OS == "" || read.OS == "unknown" {
+		return read.Config.Labels, "", err
+	}
+	return read.Config.Labels, read.platform.String(), nil
+}
+
+// PlatformText is a platform as rules and searches have it.
+func PlatformText(os, architecture, variant string) string {
+	return platform{OS: os, Architecture: architecture, Variant: variant}.String()
 }
 
 type platform struct {
@@ -146,6 +165,7 @@ func allows(u *meta.Upstream, p platform) bool {
 	return (len(s.Platforms) == 0 || slices.ContainsFunc(s.Platforms, matches)) && !slices.ContainsFunc(s.DeniedPlatforms, matches)
 }
 
-func isImage(mediaType string) bool {
+// IsImage reports whether a config of this media type is that of an image.
+func IsImage(mediaType string) bool {
 	return mediaType == "application/vnd.oci.image.config.v1+json" || mediaType == "application/vnd.docker.container.image.v1+json"
 }

@@ -33,6 +33,14 @@ const (
 	SearchResult_TAG SearchResult_Type = 2
 	// A manifest, by its digest.
 	SearchResult_DIGEST SearchResult_Type = 3
+	// A manifest, by its artifact type or, if it is no image, the media type of its config.
+	SearchResult_ARTIFACT_TYPE SearchResult_Type = 4
+	// A manifest, by an annotation: `key=value`.
+	SearchResult_ANNOTATION SearchResult_Type = 5
+	// An image, by a label of its config: `key=value`.
+	SearchResult_LABEL SearchResult_Type = 6
+	// An image or an index, by its platforms: `linux/arm64/v8`.
+	SearchResult_PLATFORM SearchResult_Type = 7
 )
 
 // Enum value maps for SearchResult_Type.
@@ -42,12 +50,20 @@ var (
 		1: "REPOSITORY",
 		2: "TAG",
 		3: "DIGEST",
+		4: "ARTIFACT_TYPE",
+		5: "ANNOTATION",
+		6: "LABEL",
+		7: "PLATFORM",
 	}
 	SearchResult_Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED": 0,
 		"REPOSITORY":       1,
 		"TAG":              2,
 		"DIGEST":           3,
+		"ARTIFACT_TYPE":    4,
+		"ANNOTATION":       5,
+		"LABEL":            6,
+		"PLATFORM":         7,
 	}
 )
 
@@ -137,7 +153,7 @@ type SearchContentRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Required. What to look for: up to 256 bytes of any characters, none of which is special. Case
 	// does not matter. Three or more characters are found anywhere in a name, one or two at its
-	// beginning. Digests are found by how they begin, with or without `sha256:`.
+	// beginning. Annotations and labels are names like `key=value`. Digests are found by how they begin, with or without `sha256:`.
 	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// Which results; empty means all types.
 	Types []SearchResult_Type `protobuf:"varint,3,rep,packed,name=types,proto3,enum=berth.admin.v1.SearchResult_Type" json:"types,omitempty"`
@@ -224,7 +240,9 @@ type SearchResult struct {
 	// The tag, if it is one.
 	Tag string `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
 	// The manifest, or that of the tag.
-	Digest        string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The artifact type, annotation, label or platform, in lower case and at most 256 bytes of it.
+	Text          string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -283,6 +301,13 @@ func (x *SearchResult) GetTag() string {
 func (x *SearchResult) GetDigest() string {
 	if x != nil {
 		return x.Digest
+	}
+	return ""
+}
+
+func (x *SearchResult) GetText() string {
+	if x != nil {
+		return x.Text
 	}
 	return ""
 }
@@ -481,21 +506,27 @@ const file_berth_admin_v1_search_proto_rawDesc = "" +
 	"\x05types\x18\x03 \x03(\x0e2!.berth.admin.v1.SearchResult.TypeR\x05types\x12\x1b\n" +
 	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x05 \x01(\tR\tpageToken\"\xd2\x01\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"\xa2\x02\n" +
 	"\fSearchResult\x125\n" +
 	"\x04type\x18\x01 \x01(\x0e2!.berth.admin.v1.SearchResult.TypeR\x04type\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x02 \x01(\tR\n" +
 	"repository\x12\x10\n" +
 	"\x03tag\x18\x03 \x01(\tR\x03tag\x12\x16\n" +
-	"\x06digest\x18\x04 \x01(\tR\x06digest\"A\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"}\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"REPOSITORY\x10\x01\x12\a\n" +
 	"\x03TAG\x10\x02\x12\n" +
 	"\n" +
-	"\x06DIGEST\x10\x03\"w\n" +
+	"\x06DIGEST\x10\x03\x12\x11\n" +
+	"\rARTIFACT_TYPE\x10\x04\x12\x0e\n" +
+	"\n" +
+	"ANNOTATION\x10\x05\x12\t\n" +
+	"\x05LABEL\x10\x06\x12\f\n" +
+	"\bPLATFORM\x10\a\"w\n" +
 	"\x15SearchContentResponse\x126\n" +
 	"\aresults\x18\x01 \x03(\v2\x1c.berth.admin.v1.SearchResultR\aresults\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa2\x01\n" +
