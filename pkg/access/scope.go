@@ -57,6 +57,9 @@ var scopeType = regexp.MustCompile(`^([a-z0-9]+)(?:\([a-z0-9]+\))?$`)
 // address: else it is also a component of a plain name.
 var hostPrefix = regexp.MustCompile(`^(?:(?:[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*|proxy/[a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*):[0-9]{1,5}|proxy/\[[0-9a-f:.]{2,45}\](?::[0-9]{1,5})?)/`)
 
+// searchAction is what Docker requests for docker search: to read the list of repositories.
+const searchAction = "search"
+
 // parseScope splits at the first and the last colon: a name may hold one.
 func parseScope(text string) (Scope, bool) {
 	kind, rest, _ := strings.Cut(text, ":")
@@ -73,6 +76,9 @@ func parseScope(text string) (Scope, bool) {
 	case RepositoryType:
 		return s, oci.CheckName(s.Name[len(hostPrefix.FindString(s.Name)):]) == nil
 	case RegistryType:
+		if rest[colon+1:] == searchAction {
+			s.Actions = Pull
+		}
 		return s, s.Name == CatalogName
 	default:
 		return Scope{}, false

@@ -25,6 +25,7 @@ const (
 	Upload                      // /v2/<name>/blobs/uploads/<id>
 	Tags                        // /v2/<name>/tags/list
 	Referrers                   // /v2/<name>/referrers/<digest>
+	Search                      // /v1/search, of docker search
 )
 
 // String is the endpoint's name, for logs and metrics.
@@ -46,6 +47,8 @@ func (k Kind) String() string {
 		return "tags"
 	case Referrers:
 		return "referrers"
+	case Search:
+		return "search"
 	default:
 		return "none"
 	}
@@ -54,13 +57,16 @@ func (k Kind) String() string {
 // Route is a parsed path. Which fields are set follows from Kind.
 type Route struct {
 	Kind      Kind
-	Name      string        // all but Base and Catalog
+	Name      string        // all but Base, Catalog and Search
 	Reference oci.Reference // Manifest
 	Digest    oci.Digest    // Blob, Referrers
 	Upload    uuid.UUID     // Upload
 }
 
-const prefix = "/v2/"
+const (
+	prefix     = "/v2/"
+	searchPath = "/v1/search"
+)
 
 // ParsePath parses an escaped path, as url.URL.EscapedPath returns it. It does not
 // decode escapes, so "a%2Fb" is not a name. The only exception is %3A for the colon
@@ -76,6 +82,9 @@ const prefix = "/v2/"
 func ParsePath(escaped string) (Route, error) {
 	if escaped == "/v2" || escaped == prefix {
 		return Route{Kind: Base}, nil
+	}
+	if escaped == searchPath {
+		return Route{Kind: Search}, nil
 	}
 	rest, ok := strings.CutPrefix(escaped, prefix)
 	if !ok {
@@ -129,6 +138,8 @@ func (r Route) Path() string {
 		return prefix + r.Name + "/tags/list"
 	case Referrers:
 		return prefix + r.Name + "/referrers/" + r.Digest.String()
+	case Search:
+		return searchPath
 	default:
 		return ""
 	}

@@ -19,6 +19,7 @@ var rules = map[string]front.Rule{
 	"ListTags":         front.Needs(access.Pull),
 	"ListReferrers":    front.Needs(access.Pull),
 	"ListRepositories": front.NeedsCatalog,
+	"Search":           front.NeedsCatalog,
 	"OpenBlob":         front.Needs(access.Pull),
 	"StatBlob":         front.Needs(access.Pull),
 	"DeleteBlob":       front.Needs(access.Delete),
@@ -33,6 +34,7 @@ type endpoints struct {
 	listTags         kit.Op[ListTagsRequest, respond.NamesResponse]
 	listReferrers    kit.Op[ListReferrersRequest, respond.ReferrersResponse]
 	listRepositories kit.Op[ListRepositoriesRequest, respond.NamesResponse]
+	search           kit.Op[SearchRequest, SearchResponse]
 	openBlob         kit.Op[OpenBlobRequest, respond.OpenBlobResponse]
 	statBlob         kit.Op[StatBlobRequest, meta.Blob]
 	deleteBlob       kit.Op[DeleteBlobRequest, kit.Empty]
@@ -50,6 +52,7 @@ func newEndpoints(s *Service, mw []kit.Middleware) endpoints {
 		listTags:         kit.Wrap("ListTags", s.ListTags, mw...),
 		listReferrers:    kit.Wrap("ListReferrers", s.ListReferrers, mw...),
 		listRepositories: kit.Wrap("ListRepositories", s.ListRepositories, mw...),
+		search:           kit.Wrap("Search", s.Search, mw...),
 		openBlob:         kit.Wrap("OpenBlob", s.OpenBlob, mw...),
 		statBlob:         kit.Wrap("StatBlob", s.StatBlob, mw...),
 		deleteBlob:       kit.Wrap("DeleteBlob", s.DeleteBlob, mw...),

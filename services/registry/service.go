@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/policy"
 	"github.com/berth-registry/berth/services/internal/pullrules"
@@ -44,6 +45,7 @@ type Meta interface {
 	meta.Adopter
 	meta.CachedAges
 	meta.PullPolicyFinder
+	Search(ctx context.Context, t tenant.ID, q meta.SearchQuery) (meta.SearchPage, error)
 	FindCachedTag(ctx context.Context, r meta.Repo, tag string) (meta.CachedTag, error)
 }
 

@@ -2,12 +2,14 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -44,6 +46,7 @@ func NewHandler(s *Service, proxy http.Handler, mw ...kit.Middleware) http.Handl
 		ocihttp.Tags:      readOnly(proxiedList(proxy, listTags)),
 		ocihttp.Referrers: readOnly(proxiedList(proxy, listReferrers)),
 		ocihttp.Catalog:   readOnly(listRepositories),
+		ocihttp.Search:    readOnly(kit.Handler(e.search, decodeSearch, encodeSearch, fail)),
 	}
 }
 
@@ -170,6 +173,50 @@ func decodeListRepositories(ctx context.Context, _ *http.Request) (ListRepositor
 	c := front.CallOf(ctx)
 	p, err := respond.Page(c)
 	return ListRepositoriesRequest{Tenant: c.Site.Tenant, Registry: c.Site.Registry, Page: p, Rights: &c.Rights}, err
+}
+
+// decodeSearch reads the text and, as n, how many results are wanted.
+func decodeSearch(ctx context.Context, _ *http.Request) (SearchRequest, error) {
+	c := front.CallOf(ctx)
+	req := SearchRequest{Tenant: c.Site.Tenant, Registry: c.Site.RegistrySlug, Text: c.Query.Get("q"), Size: defaultSearch, Rights: &c.Rights}
+	if n := c.Query.Get("n"); n != "" {
+		size, err := strconv.Atoi(n)
+		if err != nil || size < 1 || size > mostSearchResults {
+			return req, fault.New(fault.Invalid, fault.RequestInvalid, "n is between 1 and %d", mostSearchResults)
+		}
+		req.Size = size
+	}
+	if len(req.Text) > meta.LongestSearchTerm {
+		return req, fault.New(fault.Invalid, fault.RequestInvalid, "q is longer than %d bytes", meta.LongestSearchTerm)
+	}
+	return req, nil
+}
+
+// searchResult is one of Docker's registry API of version 1. Nothing here has stars.
+type searchResult struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	IsOfficial  bool   `json:"is_official"`
+	IsAutomated bool   `json:"is_automated"`
+	StarCount   int    `json:"star_count"`
+}
+
+func encodeSearch(ctx context.Context, w http.ResponseWriter, s SearchResponse) error {
+	results := make([]searchResult, len(s.Repositories))
+	for i, name := range s.Repositories {
+		results[i].Name = name
+	}
+	b, err := json.Marshal(struct {
+		Query      string         `json:"query"`
+		NumResults int            `json:"num_results"`
+		Results    []searchResult `json:"results"`
+	}{s.Text, len(results), results})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	kit.ServeBytes(ctx, w, append(b, '\n'))
+	return nil
 }
 
 func decodeListReferrers(ctx context.Context, _ *http.Request) (ListReferrersRequest, error) {

@@ -109,7 +109,7 @@ func (c *Call) logScope(r *http.Request, err error) {
 func routeScope(route ocihttp.Route, method string) access.Scope {
 	isUpload := route.Kind == ocihttp.UploadStart || route.Kind == ocihttp.Upload
 	switch {
-	case route.Kind == ocihttp.Catalog:
+	case route.Kind == ocihttp.Catalog, route.Kind == ocihttp.Search:
 		return access.Catalog
 	case route.Name == "":
 		return access.Scope{}
