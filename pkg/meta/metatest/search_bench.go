@@ -78,13 +78,13 @@ func (w world) fillSearch(repositories int) {
 	count := func(n int) string {
 		return fmt.Sprintf("WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) ", n-1)
 	}
-	w.must(w.SQL.Exec(count(repositories) + `INSERT INTO repositories (tenant_id, registry_id, name, state, listed, created_at)
+	w.must(w.SQL.Break(count(repositories) + `INSERT INTO repositories (tenant_id, registry_id, name, state, listed, created_at)
 		SELECT r.tenant_id, r.registry_id, 'team-' || (n.i % 100) || '/service-' || n.i, r.state, r.listed, r.created_at FROM repositories r CROSS JOIN n WHERE r.name = 'seed'`))
-	w.must(w.SQL.Exec(`INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, artifact_type, annotations, created_at, payload, refs)
+	w.must(w.SQL.Break(`INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, artifact_type, annotations, created_at, payload, refs)
 		SELECT m.tenant_id, r.id, m.digest, m.media_type, m.size, m.artifact_type, m.annotations, m.created_at, m.payload, m.refs
 		  FROM manifests m CROSS JOIN repositories r WHERE r.name LIKE 'team-%'`))
 	// One tag that all repositories have, and nine that no other one has.
-	w.must(w.SQL.Exec(count(10) + `INSERT INTO tags (tenant_id, repo_id, name, manifest, version)
+	w.must(w.SQL.Break(count(10) + `INSERT INTO tags (tenant_id, repo_id, name, manifest, version)
 		SELECT m.tenant_id, m.repo_id, CASE WHEN n.i = 0 THEN 'latest' ELSE 'v1.' || n.i || '.' || replace(r.name, '/service', '') || '-b' || n.i END, m.digest, 1
 		  FROM repositories r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id CROSS JOIN n WHERE r.name LIKE 'team-%'`))
 }
