@@ -235,6 +235,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_access_rules", c.MaxAccessRules},
 		{"max_promotion_gates", c.MaxPromotionGates},
 		{"max_pull_rules", c.MaxPullRules},
+		{"max_webhooks", c.MaxWebhooks},
 		{"max_tag_rules", c.MaxTagRules},
 		{"max_retention_policies", c.MaxRetentionPolicies},
 		{"max_principal_groups", c.MaxPrincipalGroups},

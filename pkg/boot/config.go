@@ -98,6 +98,7 @@ type Config struct {
 	MaxAccessRules       int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
 	MaxPromotionGates    int           `setting:"max_promotion_gates" placeholder:"NUMBER" help:"Promotion gates that a tenant may have; -1 is any number."`
 	MaxPullRules         int           `setting:"max_pull_rules" placeholder:"NUMBER" help:"Pull rules that a tenant may have; -1 is any number."`
+	MaxWebhooks          int           `setting:"max_webhooks" placeholder:"NUMBER" help:"Webhooks that a tenant may have; -1 is any number."`
 	MaxTagRules          int           `setting:"max_tag_rules" placeholder:"NUMBER" help:"Tag rules that a tenant may have; -1 is any number. Each push of a tag reads them."`
 	MaxRetentionPolicies int           `setting:"max_retention_policies" placeholder:"NUMBER" help:"Retention policies that a tenant may have; -1 is any number."`
 	MaxPrincipalGroups   int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
@@ -148,6 +149,7 @@ func Default() Config {
 		MaxAccessRules:       1000,
 		MaxPromotionGates:    100,
 		MaxPullRules:         100,
+		MaxWebhooks:          20,
 		MaxTagRules:          100,
 		MaxRetentionPolicies: 100,
 		MaxPrincipalGroups:   1000,

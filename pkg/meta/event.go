@@ -63,6 +63,13 @@ func (p ManifestPut) EventVerb() string {
 	}
 }
 
+// The verbs of events that Berth itself makes of webhooks. No webhook gets them, so that none
+// can cause another.
+const (
+	WebhookGone    = "webhook.disable"
+	WebhookDropped = "webhook.drop"
+)
+
 // RetentionRan is the verb of the event of a run of a retention policy that has ended.
 const RetentionRan = "retentionPolicy.run"
 

@@ -13,6 +13,7 @@ type Limits struct {
 	TagRules          int // each push of a tag reads them
 	PromotionGates    int
 	PullRules         int // each pull reads them in memory
+	Webhooks          int // each event may be sent to all
 	RetentionPolicies int // each run reads them
 	PrincipalGroups   int
 	Providers         int // of identities
@@ -25,7 +26,7 @@ type Limits struct {
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, PullRules: 100, RetentionPolicies: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, PullRules: 100, Webhooks: 20, RetentionPolicies: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -43,6 +44,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.TagRules, &DefaultLimits.TagRules},
 		{&l.PromotionGates, &DefaultLimits.PromotionGates},
 		{&l.PullRules, &DefaultLimits.PullRules},
+		{&l.Webhooks, &DefaultLimits.Webhooks},
 		{&l.RetentionPolicies, &DefaultLimits.RetentionPolicies},
 		{&l.PrincipalGroups, &DefaultLimits.PrincipalGroups},
 		{&l.Providers, &DefaultLimits.Providers},
@@ -122,6 +124,11 @@ func (l Limits) PromotionGateLimit() Limit {
 // PullRuleLimit is the limit of pull rules.
 func (l Limits) PullRuleLimit() Limit {
 	return Limit{l.PullRules, "pull rules of the tenant", "max_pull_rules", ""}
+}
+
+// WebhookLimit is the limit of webhooks.
+func (l Limits) WebhookLimit() Limit {
+	return Limit{l.Webhooks, "webhooks of the tenant", "max_webhooks", ""}
 }
 
 // RetentionPolicyLimit is the limit of retention policies.

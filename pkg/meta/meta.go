@@ -49,6 +49,7 @@ type Store interface {
 	ContentSizes
 	RetentionRuns
 	Search
+	WebhookDeliveries
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error
@@ -76,6 +77,7 @@ type Provisioning interface {
 	TagRules
 	PromotionGates
 	PullRules
+	Webhooks
 	RetentionPolicies
 	PrincipalGroups
 	Upstreams

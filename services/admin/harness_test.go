@@ -49,6 +49,7 @@ type testStore interface {
 	meta.Cache
 	promotion.Meta
 	meta.SigningKeys
+	meta.WebhookDeliveries
 	meta.Identities
 	tenant.Finder
 }

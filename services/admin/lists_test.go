@@ -31,6 +31,7 @@ var lists = map[string]string{
 	"/v1/tenants/acme/mirrorHosts":                              "mirror_hosts",
 	"/v1/tenants/acme/accessRules":                              "access_rules",
 	"/v1/tenants/acme/promotionGates":                           "promotion_gates",
+	"/v1/tenants/acme/webhooks":                                 "webhooks",
 	"/v1/tenants/acme/pullRules":                                "pull_rules",
 	"/v1/tenants/acme/tagRules":                                 "tag_rules",
 	"/v1/tenants/acme/retentionPolicies":                        "retention_policies",
@@ -60,6 +61,7 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/accessRules?access_rule_id=a%d", i), pullRule)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/tagRules?tag_rule_id=t%d", i), `{"no_delete": true, "disabled": true}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/promotionGates?promotion_gate_id=t%d", i), `{"another_caller": true}`)
+		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/webhooks?webhook_id=t%d", i), `{"url": "https://hooks.example.com/", "secret": "`+webhookSecret+`"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/pullRules?pull_rule_id=t%d", i), `{"artifact_types": ["application/spdx+json"]}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/retentionPolicies?retention_policy_id=p%d", i), keepAll)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/groups?group_id=g%d", i), "")

@@ -164,16 +164,24 @@ var matrixRows = map[string]struct {
 	"UpdateTagRule": {&pb.UpdateTagRuleRequest{TagRule: &pb.TagRule{Name: "tenants/t-there/tagRules/tl-{s}", DisplayName: "Idle"}}, false},
 	"DeleteTagRule": {&pb.DeleteTagRuleRequest{Name: "tenants/t-there/tagRules/tl-{s}"}, false},
 
-	"CreatePromotionGate": {&pb.CreatePromotionGateRequest{Parent: "tenants/t-there", PromotionGateId: "gt-{s}", PromotionGate: &pb.PromotionGate{AnotherCaller: true, Disabled: true}}, true},
-	"GetPromotionGate":    {&pb.GetPromotionGateRequest{Name: "tenants/t-there/promotionGates/gt-{s}"}, false},
-	"ListPromotionGates":  {&pb.ListPromotionGatesRequest{Parent: "tenants/t-{s}"}, false},
-	"UpdatePromotionGate": {&pb.UpdatePromotionGateRequest{PromotionGate: &pb.PromotionGate{Name: "tenants/t-there/promotionGates/gt-{s}", DisplayName: "Idle"}}, false},
-	"DeletePromotionGate": {&pb.DeletePromotionGateRequest{Name: "tenants/t-there/promotionGates/gt-{s}"}, false},
-	"CreatePullRule":      {&pb.CreatePullRuleRequest{Parent: "tenants/t-there", PullRuleId: "pl-{s}", PullRule: &pb.PullRule{ArtifactTypes: []string{"a/b"}, Disabled: true}}, true},
-	"GetPullRule":         {&pb.GetPullRuleRequest{Name: "tenants/t-there/pullRules/pl-{s}"}, false},
-	"ListPullRules":       {&pb.ListPullRulesRequest{Parent: "tenants/t-{s}"}, false},
-	"UpdatePullRule":      {&pb.UpdatePullRuleRequest{PullRule: &pb.PullRule{Name: "tenants/t-there/pullRules/pl-{s}", DisplayName: "Idle"}}, false},
-	"DeletePullRule":      {&pb.DeletePullRuleRequest{Name: "tenants/t-there/pullRules/pl-{s}"}, false},
+	"CreatePromotionGate":      {&pb.CreatePromotionGateRequest{Parent: "tenants/t-there", PromotionGateId: "gt-{s}", PromotionGate: &pb.PromotionGate{AnotherCaller: true, Disabled: true}}, true},
+	"GetPromotionGate":         {&pb.GetPromotionGateRequest{Name: "tenants/t-there/promotionGates/gt-{s}"}, false},
+	"ListPromotionGates":       {&pb.ListPromotionGatesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdatePromotionGate":      {&pb.UpdatePromotionGateRequest{PromotionGate: &pb.PromotionGate{Name: "tenants/t-there/promotionGates/gt-{s}", DisplayName: "Idle"}}, false},
+	"DeletePromotionGate":      {&pb.DeletePromotionGateRequest{Name: "tenants/t-there/promotionGates/gt-{s}"}, false},
+	"CreateWebhook":            {&pb.CreateWebhookRequest{Parent: "tenants/t-there", WebhookId: "wh-{s}", Webhook: &pb.Webhook{Url: "https://hooks.example.com/", Secret: webhookSecret, Disabled: true}}, true},
+	"GetWebhook":               {&pb.GetWebhookRequest{Name: "tenants/t-there/webhooks/wh-{s}"}, false},
+	"ListWebhooks":             {&pb.ListWebhooksRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateWebhook":            {&pb.UpdateWebhookRequest{Webhook: &pb.Webhook{Name: "tenants/t-there/webhooks/wh-{s}", DisplayName: "Idle"}}, false},
+	"DeleteWebhook":            {&pb.DeleteWebhookRequest{Name: "tenants/t-there/webhooks/wh-{s}"}, false},
+	"ListWebhookDeliveries":    {&pb.ListWebhookDeliveriesRequest{Parent: "tenants/t-there/webhooks/wh-{s}"}, false},
+	"GetWebhookDelivery":       {&pb.GetWebhookDeliveryRequest{Name: "tenants/t-there/webhooks/wh-{s}/deliveries/1"}, false},
+	"RedeliverWebhookDelivery": {&pb.RedeliverWebhookDeliveryRequest{Name: "tenants/t-there/webhooks/wh-{s}/deliveries/1"}, false},
+	"CreatePullRule":           {&pb.CreatePullRuleRequest{Parent: "tenants/t-there", PullRuleId: "pl-{s}", PullRule: &pb.PullRule{ArtifactTypes: []string{"a/b"}, Disabled: true}}, true},
+	"GetPullRule":              {&pb.GetPullRuleRequest{Name: "tenants/t-there/pullRules/pl-{s}"}, false},
+	"ListPullRules":            {&pb.ListPullRulesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdatePullRule":           {&pb.UpdatePullRuleRequest{PullRule: &pb.PullRule{Name: "tenants/t-there/pullRules/pl-{s}", DisplayName: "Idle"}}, false},
+	"DeletePullRule":           {&pb.DeletePullRuleRequest{Name: "tenants/t-there/pullRules/pl-{s}"}, false},
 
 	"TestAccess": {&pb.TestAccessRequest{Name: "tenants/t-there", Principal: "serviceAccounts/a-{s}", Registry: "main", Reference: "app:1"}, false},
 
@@ -286,6 +294,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-"+state, `{"url": "https://registry.example"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, idleRule)
+		a.call(200, "POST", "/v1/tenants/t-there/webhooks?webhook_id=wh-"+state, `{"url": "https://hooks.example.com/", "secret": "`+webhookSecret+`", "events": ["tagRule.create"]}`)
 		a.call(200, "POST", "/v1/tenants/t-there/tagRules?tag_rule_id=tl-"+state, `{"no_delete": true, "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/promotionGates?promotion_gate_id=gt-"+state, `{"another_caller": true, "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/pullRules?pull_rule_id=pl-"+state, `{"artifact_types": ["a/b"], "disabled": true}`)
@@ -323,13 +332,14 @@ func resources(t *testing.T, a *api) {
 	for _, name := range []string{"s-there", "s-deleting"} {
 		a.storedSession("t-there", "us-there", name)
 	}
+	a.makeDeliveries()
 	a.call(200, "DELETE", "/v1/operators/o-deleting", "")
 	a.call(200, "DELETE", "/v1/operators/o-there/tokens/k-deleting", "")
 	for _, path := range []string{
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/trusts/tr-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "pullRules/pl-deleting", "retentionPolicies/rp-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "pullRules/pl-deleting", "webhooks/wh-deleting", "retentionPolicies/rp-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -119,6 +119,10 @@ func (t seedTenant) references() []seedReference {
 		m, _, _ := decoded[*pb.TagRule](r.Fields)
 		add(kindRegistry, m.GetRegistry(), "tag_rules[%d].registry", i)
 	}
+	for i, w := range t.Webhooks {
+		m, _, _ := decoded[*pb.Webhook](w.Fields)
+		add(kindRegistry, m.GetRegistry(), "webhooks[%d].registry", i)
+	}
 	for i, r := range t.PullRules {
 		m, _, _ := decoded[*pb.PullRule](r.Fields)
 		add(kindRegistry, m.GetRegistry(), "pull_rules[%d].registry", i)

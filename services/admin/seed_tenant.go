@@ -27,11 +27,12 @@ type seedTenant struct {
 	TagRules        []seedResource `yaml:"tag_rules"`
 	PromotionGates  []seedResource `yaml:"promotion_gates"`
 	PullRules       []seedResource `yaml:"pull_rules"`
+	Webhooks        []seedWebhook  `yaml:"webhooks"`
 	Retention       []seedResource `yaml:"retention_policies"`
 }
 
 // seedResource is a registry, an upstream group, a domain, an access rule, a tag rule, a promotion
-// gate or a retention policy.
+// gate, a pull rule or a retention policy.
 type seedResource struct {
 	ID     string     `yaml:"id"`
 	Fields seedFields `yaml:",inline"`
@@ -78,6 +79,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	k.resources(at+".tag_rules", t.TagRules, checkSeedTagRule)
 	k.resources(at+".promotion_gates", t.PromotionGates, checkSeedPromotionGate)
 	k.resources(at+".pull_rules", t.PullRules, checkSeedPullRule)
+	k.webhooks(at+".webhooks", t.ID, t.Webhooks)
 	k.resources(at+".retention_policies", t.Retention, checkSeedRetention)
 }
 
@@ -115,6 +117,9 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 		return err
 	}
 	if err := each("tag_rules", t.TagRules, func(r seedResource) error { return s.applyTagRule(ctx, name, r) }); err != nil {
+		return err
+	}
+	if err := each("webhooks", t.Webhooks, func(w seedWebhook) error { return s.applyWebhook(ctx, name, w, dir) }); err != nil {
 		return err
 	}
 	if err := each("pull_rules", t.PullRules, func(r seedResource) error { return s.applyPullRule(ctx, name, r) }); err != nil {

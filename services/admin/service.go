@@ -41,6 +41,11 @@ type Store interface {
 	meta.ContentSizes
 	meta.Search
 
+	// These are of meta.WebhookDeliveries.
+	FindDelivery(ctx context.Context, w meta.Webhook, id int64) (meta.Delivery, error)
+	DeliveriesBetween(ctx context.Context, w meta.Webhook, state meta.DeliveryState, b meta.Between[int64]) ([]meta.Delivery, error)
+	Redeliver(ctx context.Context, by meta.Cause, w meta.Webhook, id int64) (meta.Delivery, error)
+
 	// These are of meta.HostedPulls.
 	RetentionContent(ctx context.Context, r meta.Repo) (retention.Content, error)
 	FindPullAccounting(ctx context.Context) (meta.PullAccounting, error)

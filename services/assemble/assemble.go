@@ -239,6 +239,7 @@ func (b builder) janitor() {
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
 	b.scrub()
 	b.retain()
+	b.webhooks()
 }
 
 // recordCached is nil where nothing is pulled through this process.

@@ -134,6 +134,10 @@ var table = []row{
 	{pattern: "services/internal/respond", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/front")...)...), never: noStore},
 	{pattern: "services/internal/policy", may: join(nouns, join(contracts, "pkg/chain", "pkg/cosign", "pkg/cosign/keyless", "services/internal/respond")...), never: noStore},
 	{pattern: "services/internal/pullrules", may: join(nouns, join(contracts, "pkg/chain", "services/internal/policy", "services/internal/respond")...), never: noStore},
+	{
+		pattern: "services/internal/webhooks", may: join(nouns, join(contracts, join(faces, "pkg/seal")...)...), never: noStore,
+		tests: []string{"pkg/meta/sqlitemeta", "services/internal/fronttest"},
+	},
 	{pattern: "services/internal/source", may: join(nouns, join(contracts, "pkg/chain", "services/internal/policy")...), never: noStore},
 	{
 		pattern: "services/internal/promotion", may: join(nouns, join(contracts, "pkg/chain", "services/internal/policy", "services/internal/respond", "services/internal/source")...), never: noStore,

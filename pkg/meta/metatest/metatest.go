@@ -138,6 +138,8 @@ func Run(t *testing.T, open Open) {
 		{"Promotion", testPromotion},
 		{"PromotionGates", testPromotionGates},
 		{"PullRules", testPullRules},
+		{"Webhooks", testWebhooks},
+		{"WebhookDeliveries", testWebhookDeliveries},
 		{"AdoptionRaces", testAdoptionRaces},
 	} {
 		t.Run(noun.name, func(t *testing.T) {

@@ -64,9 +64,9 @@ ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = greatest(rep
 // the registry, which may close once its repository is locked. A repeated attempt
 // finds them.
 const insertAdoptions = `
-INSERT INTO events (tenant_id, op, at, actor, on_behalf, verb, target, request_id, address, user_agent, pending)
+INSERT INTO events (tenant_id, op, at, actor, on_behalf, verb, target, request_id, address, user_agent, pending, hooked)
 SELECT r.tenant_id, adopted.op, berth_now(), $5, $6, 'blob.mount', 'registries/' || g.slug || '/repositories/' || r.name || '@' || adopted.digest, $7, $8, $9,
-       ` + sqlmeta.HasSink + `
+       ` + sqlmeta.HasSink + `, ` + sqlmeta.HasWebhook + `
   FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
  CROSS JOIN unnest($3::uuid[], $4::text[]) AS adopted (op, digest)
  WHERE r.tenant_id = $1 AND r.id = $2

@@ -112,9 +112,9 @@ func (s *Store) ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.
 
 // Without an actor it was the upstream.
 const insertCacheEvent = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, on_behalf, user_agent, changes, pending)
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, on_behalf, user_agent, changes, pending, hooked)
 SELECT u.tenant_id, $4, berth_now(), coalesce($5::text, 'upstreams/' || u.slug), $6, 'upstreams/' || u.slug || '/repositories/' || $3::text || $7::text, $8, $9, $10, $11, $12,
-       ` + sqlmeta.HasSink + `
+       ` + sqlmeta.HasSink + `, ` + sqlmeta.HasWebhook + `
   FROM registries g JOIN upstreams u ON u.tenant_id = g.tenant_id AND u.id = g.upstream_id
  WHERE g.tenant_id = $1 AND g.id = $2
 ON CONFLICT (tenant_id, op) DO NOTHING`

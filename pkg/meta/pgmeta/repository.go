@@ -81,8 +81,8 @@ func (t *tx) ensureRepository(r meta.Repo, batch func() (bool, error)) error {
 // committed. That must not be said of a registry or tenant that was suspended or
 // deleted after the lock, so their states are not looked at.
 const insertRepositoryEvent = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, on_behalf, user_agent, changes, pending)
-SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || g.slug || '/repositories/' || r.name || $7::text, $8, $9, $10, $11, $12, ` + sqlmeta.HasSink + `
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, on_behalf, user_agent, changes, pending, hooked)
+SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || g.slug || '/repositories/' || r.name || $7::text, $8, $9, $10, $11, $12, ` + sqlmeta.HasSink + `, ` + sqlmeta.HasWebhook + `
   FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
 ON CONFLICT (tenant_id, op) DO NOTHING`

@@ -86,7 +86,7 @@ func (s *Store) deleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		if err := t.repositoryEvent(by, r, "tag.delete", ":"+tag, &recorded); err != nil {
 			return err
 		}
-		t.queue(deleteTag, r.Tenant, r.Registry, r.Name, tag, by.Actor).QueryRow(first(&deleted, digestScanner{&was}))
+		t.queue(deleteTag, r.Tenant, r.Registry, r.Name, tag, by.Actor, pgUUID(by.Op)).QueryRow(first(&deleted, digestScanner{&was}))
 		if err := t.flush(); err != nil {
 			return err
 		}

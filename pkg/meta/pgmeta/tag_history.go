@@ -18,8 +18,8 @@ WITH moved AS (
   DELETE FROM tag_history h
    WHERE h.tenant_id = $1 AND h.repo_id = $2 AND h.name = $3 AND h.version <= (SELECT m.version FROM moved m) - $8
 )
-INSERT INTO tag_history (tenant_id, repo_id, name, version, manifest, previous, verb, actor, at)
-SELECT m.tenant_id, m.repo_id, m.name, m.version, $4, $5, $6, $7, berth_now() FROM moved m`
+INSERT INTO tag_history (tenant_id, repo_id, name, version, manifest, previous, verb, actor, at, op)
+SELECT m.tenant_id, m.repo_id, m.name, m.version, $4, $5, $6, $7, berth_now(), $9 FROM moved m`
 
 const deleteTag = `
 WITH gone AS (
@@ -29,8 +29,8 @@ WITH gone AS (
      AND g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = $4 AND g.manifest IS NOT NULL
   RETURNING g.tenant_id, g.repo_id, g.name, g.version, g.manifest
 ), recorded AS (
-  INSERT INTO tag_history (tenant_id, repo_id, name, version, previous, verb, actor, at)
-  SELECT g.tenant_id, g.repo_id, g.name, g.version + 1, g.manifest, 'delete', $5, berth_now() FROM gone g
+  INSERT INTO tag_history (tenant_id, repo_id, name, version, previous, verb, actor, at, op)
+  SELECT g.tenant_id, g.repo_id, g.name, g.version + 1, g.manifest, 'delete', $5, berth_now(), $6 FROM gone g
 )
 SELECT gone.manifest FROM gone`
 
@@ -40,9 +40,9 @@ WITH gone AS (
   DELETE FROM tags WHERE tenant_id = $1 AND repo_id = $2 AND name = ANY ($3::text[])
   RETURNING tenant_id, repo_id, name, version, manifest
 )
-INSERT INTO tag_history (tenant_id, repo_id, name, version, previous, verb, actor, at)
+INSERT INTO tag_history (tenant_id, repo_id, name, version, previous, verb, actor, at, op)
 SELECT g.tenant_id, g.repo_id, g.name, g.version + 1, g.manifest, 'delete',
-       coalesce((SELECT e.actor FROM events e WHERE e.tenant_id = $1 AND e.op = $4), ''), berth_now()
+       coalesce((SELECT e.actor FROM events e WHERE e.tenant_id = $1 AND e.op = $4), ''), berth_now(), $4
   FROM gone g`
 
 // moveTags queues the moves of tags that point to other manifests, or were not there.
@@ -52,7 +52,7 @@ func (p *putting) moveTags() {
 	p.onViolation("tag_history_by_version", sqlmeta.ErrRestart)
 	for _, tag := range p.tags {
 		if old := p.old[tag]; string(old) != string(p.own) {
-			p.queue(moveTag, p.Repo.Tenant, p.repo.id, tag, p.own, old, p.TagVerb(), p.By.Actor, meta.MaxTagChanges)
+			p.queue(moveTag, p.Repo.Tenant, p.repo.id, tag, p.own, old, p.TagVerb(), p.By.Actor, meta.MaxTagChanges, pgUUID(p.By.Op))
 		}
 	}
 }

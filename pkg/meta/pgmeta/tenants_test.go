@@ -88,6 +88,12 @@ var begins = map[string]string{
 	"listTenants":     "t",
 	"pendingEvents":   "e",
 
+	// Whose events have yet to be made deliveries of, whose deliveries wait, and what is old.
+	"nextHookedTenant":      "events",
+	"nextWaiting":           "d",
+	"nextDeliveryWebhook":   "d",
+	"oldDeliveriesPostgres": "d",
+
 	// A host's tenant; and whose a domain is.
 	"domainIsTakenPostgres":       "domains",
 	"findSiteByDomainPostgres":    "d",

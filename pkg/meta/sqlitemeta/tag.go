@@ -108,7 +108,7 @@ func (s *Store) deleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		if err := t.event(by, r.Tenant, "tag.delete", repo.target+":"+tag); err != nil {
 			return err
 		}
-		if _, err := t.exec(recordTagDeletion, r.Tenant, repo.id, tag, by.Actor, t.now); err != nil {
+		if _, err := t.exec(recordTagDeletion, r.Tenant, repo.id, tag, by.Actor, t.now, by.Op[:]); err != nil {
 			return err
 		}
 		n, err := t.exec(deleteTag, r.Tenant, repo.id, tag)

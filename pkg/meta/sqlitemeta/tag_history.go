@@ -13,8 +13,8 @@ import (
 
 const (
 	recordMove = `
-INSERT INTO tag_history (tenant_id, repo_id, name, version, manifest, previous, verb, actor, at)
-SELECT g.tenant_id, g.repo_id, g.name, g.version, g.manifest, ?4, ?5, ?6, ?7 FROM tags g
+INSERT INTO tag_history (tenant_id, repo_id, name, version, manifest, previous, verb, actor, at, op)
+SELECT g.tenant_id, g.repo_id, g.name, g.version, g.manifest, ?4, ?5, ?6, ?7, ?8 FROM tags g
  WHERE g.tenant_id = ?1 AND g.repo_id = ?2 AND g.name = ?3`
 
 	trimMoves = `
@@ -23,15 +23,15 @@ DELETE FROM tag_history
    AND version <= (SELECT g.version FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 AND g.name = ?3) - ?4`
 
 	recordTagDeletion = `
-INSERT INTO tag_history (tenant_id, repo_id, name, version, previous, verb, actor, at)
-SELECT g.tenant_id, g.repo_id, g.name, g.version + 1, g.manifest, 'delete', ?4, ?5 FROM tags g
+INSERT INTO tag_history (tenant_id, repo_id, name, version, previous, verb, actor, at, op)
+SELECT g.tenant_id, g.repo_id, g.name, g.version + 1, g.manifest, 'delete', ?4, ?5, ?6 FROM tags g
  WHERE g.tenant_id = ?1 AND g.repo_id = ?2 AND g.name = ?3 AND g.manifest IS NOT NULL`
 
 	// Of those that deleteSomeTags deletes. Who does it is who does the operation ?6.
 	recordSomeDeletions = `
-INSERT INTO tag_history (tenant_id, repo_id, name, version, previous, verb, actor, at)
+INSERT INTO tag_history (tenant_id, repo_id, name, version, previous, verb, actor, at, op)
 SELECT g.tenant_id, g.repo_id, g.name, g.version + 1, g.manifest, 'delete',
-       coalesce((SELECT e.actor FROM events e WHERE e.tenant_id = ?1 AND e.op = ?6), ''), ?5
+       coalesce((SELECT e.actor FROM events e WHERE e.tenant_id = ?1 AND e.op = ?6), ''), ?5, ?6
   FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 AND g.manifest = ?3 LIMIT ?4`
 )
 
@@ -49,7 +49,7 @@ func (p *put) moveTags(tags []string) error {
 		if _, err := p.exec(moveTag, id, p.repo, tag, p.own, p.now); err != nil {
 			return err
 		}
-		if _, err := p.exec(recordMove, id, p.repo, tag, old, string(p.TagVerb()), p.By.Actor, p.now); err != nil {
+		if _, err := p.exec(recordMove, id, p.repo, tag, old, string(p.TagVerb()), p.By.Actor, p.now, p.By.Op[:]); err != nil {
 			return err
 		}
 		if _, err := p.exec(trimMoves, id, p.repo, tag, meta.MaxTagChanges); err != nil {

@@ -21,9 +21,13 @@ var errNotValidated = errors.New("sqlmeta: only deletions can be validated alone
 // in the event's own transaction, so that none is missed, in whatever order they commit.
 const HasSink = `EXISTS (SELECT 1 FROM audit_sinks WHERE name = 'audit' AND until > berth_now())`
 
+// HasWebhook says whether the tenant $1 has a webhook that is not disabled: its event is marked
+// in its own transaction, for deliveries that are made of it later.
+const HasWebhook = `EXISTS (SELECT 1 FROM webhooks WHERE webhooks.tenant_id = $1 AND NOT webhooks.disabled)`
+
 const insertEvent = `
-INSERT INTO events (tenant_id, op, at, actor, on_behalf, verb, target, request_id, address, user_agent, changes, pending)
-VALUES ($1, $2, berth_now(), $3, $4, $5, $6, $7, $8, $9, $10, ` + HasSink + `)
+INSERT INTO events (tenant_id, op, at, actor, on_behalf, verb, target, request_id, address, user_agent, changes, pending, hooked)
+VALUES ($1, $2, berth_now(), $3, $4, $5, $6, $7, $8, $9, $10, ` + HasSink + `, ` + HasWebhook + `)
 ON CONFLICT (tenant_id, op) DO NOTHING`
 
 // Event records a change of a tenant's resource. Call it right after the row that
@@ -148,6 +152,7 @@ const (
 	countTrusts            = `SELECT count(*) FROM (SELECT 1 FROM account_trusts WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
 	countAccessRules       = `SELECT count(*) FROM (SELECT 1 FROM access_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countPullRules         = `SELECT count(*) FROM (SELECT 1 FROM pull_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countWebhooks          = `SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countPromotionGates    = `SELECT count(*) FROM (SELECT 1 FROM promotion_gates WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countTagRules          = `SELECT count(*) FROM (SELECT 1 FROM tag_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countRetentionPolicies = `SELECT count(*) FROM (SELECT 1 FROM retention_policies WHERE tenant_id = $1 LIMIT $2) AS counted`

@@ -23,8 +23,8 @@ WHERE tenant_id = $1`
 	newestEvents = selectEvent + ` AND id > $2 AND id < $3 ORDER BY id DESC LIMIT $4`
 
 	countRefusal = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, user_agent, times, pending)
-VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, ` + HasSink + `)
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, user_agent, times, pending, hooked)
+VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, ` + HasSink + `, ` + HasWebhook + `)
 ON CONFLICT (tenant_id, op) DO UPDATE SET times = events.times + excluded.times, pending = excluded.pending`
 )
 

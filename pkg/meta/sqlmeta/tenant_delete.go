@@ -24,6 +24,7 @@ UPDATE domains SET verified = false, was_verified = true, version = version + 1 
 	deleteTenantRules           = `DELETE FROM access_rules WHERE tenant_id = $1`
 	deleteTenantGates           = `DELETE FROM promotion_gates WHERE tenant_id = $1`
 	deleteTenantPullRules       = `DELETE FROM pull_rules WHERE tenant_id = $1`
+	deleteTenantWebhooks        = `DELETE FROM webhooks WHERE tenant_id = $1` // TrimDeliveries takes what waits for them
 	deleteTenantTagRules        = `DELETE FROM tag_rules WHERE tenant_id = $1`
 	deleteTenantRetention       = `DELETE FROM retention_policies WHERE tenant_id = $1` // with their runs
 	deleteTenantPrincipalGroups = `DELETE FROM principal_groups WHERE tenant_id = $1`   // with their members
@@ -74,7 +75,7 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 // keys, and upstreams with their credentials.
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
-		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantTagRules, deleteTenantGates, deleteTenantPullRules, deleteTenantRetention, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
+		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantTagRules, deleteTenantGates, deleteTenantPullRules, deleteTenantWebhooks, deleteTenantRetention, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
 		deleteTenantMirrorHosts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches, deleteMappedInTenant, deleteMadeInTenant,
 	} {
 		if err := t.Queue(statement, id); err != nil {

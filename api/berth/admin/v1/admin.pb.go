@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xa0\xa8\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cberth/admin/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xb6\xb1\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -134,7 +134,16 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\vGetPullRule\x12\".berth.admin.v1.GetPullRuleRequest\x1a\x18.berth.admin.v1.PullRule\",\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=tenants/*/pullRules/*}\x12\x8a\x01\n" +
 	"\rListPullRules\x12$.berth.admin.v1.ListPullRulesRequest\x1a%.berth.admin.v1.ListPullRulesResponse\",\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=tenants/*}/pullRules\x12\x94\x01\n" +
 	"\x0eUpdatePullRule\x12%.berth.admin.v1.UpdatePullRuleRequest\x1a\x18.berth.admin.v1.PullRule\"A\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x027:\tpull_rule2*/v1/{pull_rule.name=tenants/*/pullRules/*}\x12}\n" +
-	"\x0eDeletePullRule\x12%.berth.admin.v1.DeletePullRuleRequest\x1a\x16.google.protobuf.Empty\",\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\"* /v1/{name=tenants/*/pullRules/*}\x12\xae\x01\n" +
+	"\x0eDeletePullRule\x12%.berth.admin.v1.DeletePullRuleRequest\x1a\x16.google.protobuf.Empty\",\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\"* /v1/{name=tenants/*/pullRules/*}\x12\x84\x01\n" +
+	"\rCreateWebhook\x12$.berth.admin.v1.CreateWebhookRequest\x1a\x17.berth.admin.v1.Webhook\"4\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02*:\awebhook\"\x1f/v1/{parent=tenants/*}/webhooks\x12u\n" +
+	"\n" +
+	"GetWebhook\x12!.berth.admin.v1.GetWebhookRequest\x1a\x17.berth.admin.v1.Webhook\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=tenants/*/webhooks/*}\x12\x86\x01\n" +
+	"\fListWebhooks\x12#.berth.admin.v1.ListWebhooksRequest\x1a$.berth.admin.v1.ListWebhooksResponse\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=tenants/*}/webhooks\x12\x8c\x01\n" +
+	"\rUpdateWebhook\x12$.berth.admin.v1.UpdateWebhookRequest\x1a\x17.berth.admin.v1.Webhook\"<\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x022:\awebhook2'/v1/{webhook.name=tenants/*/webhooks/*}\x12z\n" +
+	"\rDeleteWebhook\x12$.berth.admin.v1.DeleteWebhookRequest\x1a\x16.google.protobuf.Empty\"+\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=tenants/*/webhooks/*}\x12\x9a\x01\n" +
+	"\x12GetWebhookDelivery\x12).berth.admin.v1.GetWebhookDeliveryRequest\x1a\x1f.berth.admin.v1.WebhookDelivery\"8\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02.\x12,/v1/{name=tenants/*/webhooks/*/deliveries/*}\x12\xae\x01\n" +
+	"\x15ListWebhookDeliveries\x12,.berth.admin.v1.ListWebhookDeliveriesRequest\x1a-.berth.admin.v1.ListWebhookDeliveriesResponse\"8\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02.\x12,/v1/{parent=tenants/*/webhooks/*}/deliveries\x12\xb3\x01\n" +
+	"\x18RedeliverWebhookDelivery\x12/.berth.admin.v1.RedeliverWebhookDeliveryRequest\x1a\x1f.berth.admin.v1.WebhookDelivery\"E\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02;:\x01*\"6/v1/{name=tenants/*/webhooks/*/deliveries/*}:redeliver\x12\xae\x01\n" +
 	"\x15CreateRetentionPolicy\x12,.berth.admin.v1.CreateRetentionPolicyRequest\x1a\x1f.berth.admin.v1.RetentionPolicy\"F\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02<:\x10retention_policy\"(/v1/{parent=tenants/*}/retentionPolicies\x12\x96\x01\n" +
 	"\x12GetRetentionPolicy\x12).berth.admin.v1.GetRetentionPolicyRequest\x1a\x1f.berth.admin.v1.RetentionPolicy\"4\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02*\x12(/v1/{name=tenants/*/retentionPolicies/*}\x12\xaa\x01\n" +
 	"\x15ListRetentionPolicies\x12,.berth.admin.v1.ListRetentionPoliciesRequest\x1a-.berth.admin.v1.ListRetentionPoliciesResponse\"4\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02*\x12(/v1/{parent=tenants/*}/retentionPolicies\x12\xbf\x01\n" +
@@ -292,121 +301,133 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListPullRulesRequest)(nil),                // 99: berth.admin.v1.ListPullRulesRequest
 	(*UpdatePullRuleRequest)(nil),               // 100: berth.admin.v1.UpdatePullRuleRequest
 	(*DeletePullRuleRequest)(nil),               // 101: berth.admin.v1.DeletePullRuleRequest
-	(*CreateRetentionPolicyRequest)(nil),        // 102: berth.admin.v1.CreateRetentionPolicyRequest
-	(*GetRetentionPolicyRequest)(nil),           // 103: berth.admin.v1.GetRetentionPolicyRequest
-	(*ListRetentionPoliciesRequest)(nil),        // 104: berth.admin.v1.ListRetentionPoliciesRequest
-	(*UpdateRetentionPolicyRequest)(nil),        // 105: berth.admin.v1.UpdateRetentionPolicyRequest
-	(*DeleteRetentionPolicyRequest)(nil),        // 106: berth.admin.v1.DeleteRetentionPolicyRequest
-	(*RunRetentionPolicyRequest)(nil),           // 107: berth.admin.v1.RunRetentionPolicyRequest
-	(*SimulateRetentionRequest)(nil),            // 108: berth.admin.v1.SimulateRetentionRequest
-	(*ExplainRetentionRequest)(nil),             // 109: berth.admin.v1.ExplainRetentionRequest
-	(*TestAccessRequest)(nil),                   // 110: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 111: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 112: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 113: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 114: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 115: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 116: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 117: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 118: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 119: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 120: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 121: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 122: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 123: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 124: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 125: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 126: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 127: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 128: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 129: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 130: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 131: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 132: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 133: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 134: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 135: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 136: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 137: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 138: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 139: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 140: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 141: berth.admin.v1.StopScrubRequest
-	(*GetSearchIndexRequest)(nil),               // 142: berth.admin.v1.GetSearchIndexRequest
-	(*RebuildSearchIndexRequest)(nil),           // 143: berth.admin.v1.RebuildSearchIndexRequest
-	(*CreateBackupRequest)(nil),                 // 144: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 145: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 146: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 147: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 148: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 149: berth.admin.v1.Deletion
-	(*PurgeDigestResponse)(nil),                 // 150: berth.admin.v1.PurgeDigestResponse
-	(*Registry)(nil),                            // 151: berth.admin.v1.Registry
-	(*ContentSize)(nil),                         // 152: berth.admin.v1.ContentSize
-	(*ListRegistriesResponse)(nil),              // 153: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 154: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 155: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 156: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 157: berth.admin.v1.ListTagsResponse
-	(*SearchContentResponse)(nil),               // 158: berth.admin.v1.SearchContentResponse
-	(*ListTagHistoryResponse)(nil),              // 159: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 160: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 161: berth.admin.v1.ListDeletedManifestsResponse
-	(*PromoteImageResponse)(nil),                // 162: berth.admin.v1.PromoteImageResponse
-	(*ListNameClaimsResponse)(nil),              // 163: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 164: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 165: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 166: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 167: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 168: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 169: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 170: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 171: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 172: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 173: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 174: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 175: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 176: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 177: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 178: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 179: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 180: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 181: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 182: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 183: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 184: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 185: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 186: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 187: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 188: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 189: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 190: berth.admin.v1.ListTagRulesResponse
-	(*PromotionGate)(nil),                       // 191: berth.admin.v1.PromotionGate
-	(*ListPromotionGatesResponse)(nil),          // 192: berth.admin.v1.ListPromotionGatesResponse
-	(*PullRule)(nil),                            // 193: berth.admin.v1.PullRule
-	(*ListPullRulesResponse)(nil),               // 194: berth.admin.v1.ListPullRulesResponse
-	(*RetentionPolicy)(nil),                     // 195: berth.admin.v1.RetentionPolicy
-	(*ListRetentionPoliciesResponse)(nil),       // 196: berth.admin.v1.ListRetentionPoliciesResponse
-	(*SimulateRetentionResponse)(nil),           // 197: berth.admin.v1.SimulateRetentionResponse
-	(*ExplainRetentionResponse)(nil),            // 198: berth.admin.v1.ExplainRetentionResponse
-	(*TestAccessResponse)(nil),                  // 199: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 200: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 201: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 202: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 203: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 204: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 205: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 206: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 207: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 208: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 209: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 210: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 211: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 212: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 213: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 214: berth.admin.v1.Scrub
-	(*SearchIndex)(nil),                         // 215: berth.admin.v1.SearchIndex
-	(*Backup)(nil),                              // 216: berth.admin.v1.Backup
+	(*CreateWebhookRequest)(nil),                // 102: berth.admin.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),                   // 103: berth.admin.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),                 // 104: berth.admin.v1.ListWebhooksRequest
+	(*UpdateWebhookRequest)(nil),                // 105: berth.admin.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),                // 106: berth.admin.v1.DeleteWebhookRequest
+	(*GetWebhookDeliveryRequest)(nil),           // 107: berth.admin.v1.GetWebhookDeliveryRequest
+	(*ListWebhookDeliveriesRequest)(nil),        // 108: berth.admin.v1.ListWebhookDeliveriesRequest
+	(*RedeliverWebhookDeliveryRequest)(nil),     // 109: berth.admin.v1.RedeliverWebhookDeliveryRequest
+	(*CreateRetentionPolicyRequest)(nil),        // 110: berth.admin.v1.CreateRetentionPolicyRequest
+	(*GetRetentionPolicyRequest)(nil),           // 111: berth.admin.v1.GetRetentionPolicyRequest
+	(*ListRetentionPoliciesRequest)(nil),        // 112: berth.admin.v1.ListRetentionPoliciesRequest
+	(*UpdateRetentionPolicyRequest)(nil),        // 113: berth.admin.v1.UpdateRetentionPolicyRequest
+	(*DeleteRetentionPolicyRequest)(nil),        // 114: berth.admin.v1.DeleteRetentionPolicyRequest
+	(*RunRetentionPolicyRequest)(nil),           // 115: berth.admin.v1.RunRetentionPolicyRequest
+	(*SimulateRetentionRequest)(nil),            // 116: berth.admin.v1.SimulateRetentionRequest
+	(*ExplainRetentionRequest)(nil),             // 117: berth.admin.v1.ExplainRetentionRequest
+	(*TestAccessRequest)(nil),                   // 118: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 119: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 120: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 121: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 122: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 123: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 124: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 125: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 126: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 127: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 128: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 129: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 130: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 131: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 132: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 133: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 134: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 135: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 136: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 137: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 138: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 139: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 140: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 141: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 142: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 143: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 144: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 145: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 146: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 147: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 148: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 149: berth.admin.v1.StopScrubRequest
+	(*GetSearchIndexRequest)(nil),               // 150: berth.admin.v1.GetSearchIndexRequest
+	(*RebuildSearchIndexRequest)(nil),           // 151: berth.admin.v1.RebuildSearchIndexRequest
+	(*CreateBackupRequest)(nil),                 // 152: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 153: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 154: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 155: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 156: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 157: berth.admin.v1.Deletion
+	(*PurgeDigestResponse)(nil),                 // 158: berth.admin.v1.PurgeDigestResponse
+	(*Registry)(nil),                            // 159: berth.admin.v1.Registry
+	(*ContentSize)(nil),                         // 160: berth.admin.v1.ContentSize
+	(*ListRegistriesResponse)(nil),              // 161: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 162: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 163: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 164: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 165: berth.admin.v1.ListTagsResponse
+	(*SearchContentResponse)(nil),               // 166: berth.admin.v1.SearchContentResponse
+	(*ListTagHistoryResponse)(nil),              // 167: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 168: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 169: berth.admin.v1.ListDeletedManifestsResponse
+	(*PromoteImageResponse)(nil),                // 170: berth.admin.v1.PromoteImageResponse
+	(*ListNameClaimsResponse)(nil),              // 171: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 172: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 173: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 174: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 175: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 176: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 177: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 178: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 179: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 180: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 181: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 182: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 183: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 184: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 185: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 186: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 187: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 188: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 189: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 190: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 191: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 192: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 193: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 194: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 195: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 196: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 197: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 198: berth.admin.v1.ListTagRulesResponse
+	(*PromotionGate)(nil),                       // 199: berth.admin.v1.PromotionGate
+	(*ListPromotionGatesResponse)(nil),          // 200: berth.admin.v1.ListPromotionGatesResponse
+	(*PullRule)(nil),                            // 201: berth.admin.v1.PullRule
+	(*ListPullRulesResponse)(nil),               // 202: berth.admin.v1.ListPullRulesResponse
+	(*Webhook)(nil),                             // 203: berth.admin.v1.Webhook
+	(*ListWebhooksResponse)(nil),                // 204: berth.admin.v1.ListWebhooksResponse
+	(*WebhookDelivery)(nil),                     // 205: berth.admin.v1.WebhookDelivery
+	(*ListWebhookDeliveriesResponse)(nil),       // 206: berth.admin.v1.ListWebhookDeliveriesResponse
+	(*RetentionPolicy)(nil),                     // 207: berth.admin.v1.RetentionPolicy
+	(*ListRetentionPoliciesResponse)(nil),       // 208: berth.admin.v1.ListRetentionPoliciesResponse
+	(*SimulateRetentionResponse)(nil),           // 209: berth.admin.v1.SimulateRetentionResponse
+	(*ExplainRetentionResponse)(nil),            // 210: berth.admin.v1.ExplainRetentionResponse
+	(*TestAccessResponse)(nil),                  // 211: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 212: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 213: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 214: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 215: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 216: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 217: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 218: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 219: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 220: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 221: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 222: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 223: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 224: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 225: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 226: berth.admin.v1.Scrub
+	(*SearchIndex)(nil),                         // 227: berth.admin.v1.SearchIndex
+	(*Backup)(nil),                              // 228: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -511,200 +532,216 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	99,  // 99: berth.admin.v1.AdminService.ListPullRules:input_type -> berth.admin.v1.ListPullRulesRequest
 	100, // 100: berth.admin.v1.AdminService.UpdatePullRule:input_type -> berth.admin.v1.UpdatePullRuleRequest
 	101, // 101: berth.admin.v1.AdminService.DeletePullRule:input_type -> berth.admin.v1.DeletePullRuleRequest
-	102, // 102: berth.admin.v1.AdminService.CreateRetentionPolicy:input_type -> berth.admin.v1.CreateRetentionPolicyRequest
-	103, // 103: berth.admin.v1.AdminService.GetRetentionPolicy:input_type -> berth.admin.v1.GetRetentionPolicyRequest
-	104, // 104: berth.admin.v1.AdminService.ListRetentionPolicies:input_type -> berth.admin.v1.ListRetentionPoliciesRequest
-	105, // 105: berth.admin.v1.AdminService.UpdateRetentionPolicy:input_type -> berth.admin.v1.UpdateRetentionPolicyRequest
-	106, // 106: berth.admin.v1.AdminService.DeleteRetentionPolicy:input_type -> berth.admin.v1.DeleteRetentionPolicyRequest
-	107, // 107: berth.admin.v1.AdminService.RunRetentionPolicy:input_type -> berth.admin.v1.RunRetentionPolicyRequest
-	108, // 108: berth.admin.v1.AdminService.SimulateRetention:input_type -> berth.admin.v1.SimulateRetentionRequest
-	109, // 109: berth.admin.v1.AdminService.ExplainRetention:input_type -> berth.admin.v1.ExplainRetentionRequest
-	110, // 110: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	111, // 111: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	112, // 112: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	113, // 113: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	114, // 114: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	115, // 115: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	116, // 116: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	117, // 117: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	118, // 118: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	119, // 119: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	120, // 120: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	121, // 121: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	122, // 122: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	123, // 123: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	124, // 124: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	125, // 125: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	126, // 126: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	127, // 127: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	128, // 128: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	129, // 129: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	130, // 130: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	131, // 131: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	132, // 132: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	133, // 133: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	134, // 134: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	135, // 135: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	136, // 136: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	137, // 137: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	138, // 138: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	139, // 139: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	140, // 140: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	141, // 141: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	142, // 142: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
-	143, // 143: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
-	144, // 144: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	145, // 145: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	146, // 146: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	147, // 147: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	147, // 148: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	148, // 149: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	147, // 150: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	149, // 151: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	147, // 152: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	147, // 153: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	147, // 154: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	150, // 155: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
-	151, // 156: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	151, // 157: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	152, // 158: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
-	153, // 159: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	151, // 160: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	149, // 161: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	151, // 162: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	154, // 163: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	152, // 164: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
-	155, // 165: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	156, // 166: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	154, // 167: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
-	157, // 168: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	158, // 169: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
-	159, // 170: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	156, // 171: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	160, // 172: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	161, // 173: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	156, // 174: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	162, // 175: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
-	163, // 176: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	156, // 177: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	164, // 178: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	165, // 179: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	165, // 180: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	166, // 181: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	165, // 182: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	156, // 183: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	156, // 184: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	167, // 185: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	168, // 186: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	169, // 187: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	170, // 188: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	170, // 189: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	171, // 190: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	170, // 191: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	156, // 192: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	172, // 193: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	172, // 194: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	173, // 195: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	172, // 196: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	172, // 197: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	156, // 198: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	174, // 199: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	174, // 200: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	175, // 201: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	174, // 202: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	156, // 203: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	174, // 204: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	176, // 205: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	176, // 206: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	177, // 207: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	176, // 208: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	156, // 209: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	156, // 210: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	178, // 211: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	156, // 212: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	179, // 213: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	180, // 214: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	156, // 215: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	181, // 216: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	181, // 217: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	182, // 218: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	156, // 219: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	183, // 220: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	183, // 221: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	184, // 222: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	183, // 223: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	156, // 224: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	156, // 225: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	185, // 226: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	186, // 227: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	156, // 228: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	187, // 229: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	187, // 230: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	188, // 231: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	187, // 232: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	156, // 233: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	189, // 234: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	189, // 235: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	190, // 236: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	189, // 237: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	156, // 238: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	191, // 239: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	191, // 240: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
-	192, // 241: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
-	191, // 242: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	156, // 243: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
-	193, // 244: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
-	193, // 245: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
-	194, // 246: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
-	193, // 247: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
-	156, // 248: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
-	195, // 249: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	195, // 250: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	196, // 251: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
-	195, // 252: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	156, // 253: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
-	195, // 254: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	197, // 255: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
-	198, // 256: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
-	199, // 257: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	200, // 258: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	200, // 259: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	201, // 260: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	200, // 261: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	156, // 262: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	202, // 263: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	202, // 264: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	203, // 265: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	203, // 266: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	202, // 267: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	156, // 268: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	204, // 269: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	188, // 270: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	205, // 271: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	156, // 272: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	206, // 273: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	206, // 274: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	207, // 275: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	208, // 276: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	208, // 277: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	209, // 278: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	208, // 279: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	156, // 280: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	210, // 281: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	211, // 282: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	156, // 283: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	212, // 284: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	213, // 285: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	214, // 286: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	214, // 287: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	214, // 288: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	215, // 289: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
-	215, // 290: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
-	216, // 291: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	216, // 292: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	156, // 293: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	147, // [147:294] is the sub-list for method output_type
-	0,   // [0:147] is the sub-list for method input_type
+	102, // 102: berth.admin.v1.AdminService.CreateWebhook:input_type -> berth.admin.v1.CreateWebhookRequest
+	103, // 103: berth.admin.v1.AdminService.GetWebhook:input_type -> berth.admin.v1.GetWebhookRequest
+	104, // 104: berth.admin.v1.AdminService.ListWebhooks:input_type -> berth.admin.v1.ListWebhooksRequest
+	105, // 105: berth.admin.v1.AdminService.UpdateWebhook:input_type -> berth.admin.v1.UpdateWebhookRequest
+	106, // 106: berth.admin.v1.AdminService.DeleteWebhook:input_type -> berth.admin.v1.DeleteWebhookRequest
+	107, // 107: berth.admin.v1.AdminService.GetWebhookDelivery:input_type -> berth.admin.v1.GetWebhookDeliveryRequest
+	108, // 108: berth.admin.v1.AdminService.ListWebhookDeliveries:input_type -> berth.admin.v1.ListWebhookDeliveriesRequest
+	109, // 109: berth.admin.v1.AdminService.RedeliverWebhookDelivery:input_type -> berth.admin.v1.RedeliverWebhookDeliveryRequest
+	110, // 110: berth.admin.v1.AdminService.CreateRetentionPolicy:input_type -> berth.admin.v1.CreateRetentionPolicyRequest
+	111, // 111: berth.admin.v1.AdminService.GetRetentionPolicy:input_type -> berth.admin.v1.GetRetentionPolicyRequest
+	112, // 112: berth.admin.v1.AdminService.ListRetentionPolicies:input_type -> berth.admin.v1.ListRetentionPoliciesRequest
+	113, // 113: berth.admin.v1.AdminService.UpdateRetentionPolicy:input_type -> berth.admin.v1.UpdateRetentionPolicyRequest
+	114, // 114: berth.admin.v1.AdminService.DeleteRetentionPolicy:input_type -> berth.admin.v1.DeleteRetentionPolicyRequest
+	115, // 115: berth.admin.v1.AdminService.RunRetentionPolicy:input_type -> berth.admin.v1.RunRetentionPolicyRequest
+	116, // 116: berth.admin.v1.AdminService.SimulateRetention:input_type -> berth.admin.v1.SimulateRetentionRequest
+	117, // 117: berth.admin.v1.AdminService.ExplainRetention:input_type -> berth.admin.v1.ExplainRetentionRequest
+	118, // 118: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	119, // 119: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	120, // 120: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	121, // 121: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	122, // 122: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	123, // 123: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	124, // 124: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	125, // 125: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	126, // 126: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	127, // 127: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	128, // 128: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	129, // 129: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	130, // 130: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	131, // 131: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	132, // 132: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	133, // 133: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	134, // 134: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	135, // 135: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	136, // 136: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	137, // 137: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	138, // 138: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	139, // 139: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	140, // 140: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	141, // 141: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	142, // 142: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	143, // 143: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	144, // 144: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	145, // 145: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	146, // 146: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	147, // 147: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	148, // 148: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	149, // 149: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	150, // 150: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
+	151, // 151: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
+	152, // 152: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	153, // 153: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	154, // 154: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	155, // 155: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	155, // 156: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	156, // 157: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	155, // 158: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	157, // 159: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	155, // 160: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	155, // 161: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	155, // 162: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	158, // 163: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
+	159, // 164: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	159, // 165: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	160, // 166: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
+	161, // 167: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	159, // 168: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	157, // 169: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	159, // 170: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	162, // 171: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	160, // 172: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
+	163, // 173: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	164, // 174: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	162, // 175: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	165, // 176: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	166, // 177: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
+	167, // 178: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	164, // 179: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	168, // 180: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	169, // 181: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	164, // 182: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	170, // 183: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
+	171, // 184: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	164, // 185: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	172, // 186: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	173, // 187: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	173, // 188: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	174, // 189: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	173, // 190: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	164, // 191: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	164, // 192: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	175, // 193: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	176, // 194: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	177, // 195: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	178, // 196: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	178, // 197: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	179, // 198: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	178, // 199: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	164, // 200: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	180, // 201: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	180, // 202: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	181, // 203: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	180, // 204: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	180, // 205: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	164, // 206: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	182, // 207: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	182, // 208: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	183, // 209: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	182, // 210: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	164, // 211: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	182, // 212: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	184, // 213: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	184, // 214: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	185, // 215: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	184, // 216: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	164, // 217: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	164, // 218: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	186, // 219: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	164, // 220: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	187, // 221: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	188, // 222: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	164, // 223: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	189, // 224: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	189, // 225: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	190, // 226: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	164, // 227: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	191, // 228: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	191, // 229: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	192, // 230: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	191, // 231: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	164, // 232: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	164, // 233: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	193, // 234: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	194, // 235: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	164, // 236: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	195, // 237: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	195, // 238: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	196, // 239: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	195, // 240: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	164, // 241: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	197, // 242: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	197, // 243: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	198, // 244: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	197, // 245: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	164, // 246: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	199, // 247: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	199, // 248: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
+	200, // 249: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
+	199, // 250: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	164, // 251: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
+	201, // 252: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
+	201, // 253: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
+	202, // 254: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
+	201, // 255: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
+	164, // 256: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
+	203, // 257: berth.admin.v1.AdminService.CreateWebhook:output_type -> berth.admin.v1.Webhook
+	203, // 258: berth.admin.v1.AdminService.GetWebhook:output_type -> berth.admin.v1.Webhook
+	204, // 259: berth.admin.v1.AdminService.ListWebhooks:output_type -> berth.admin.v1.ListWebhooksResponse
+	203, // 260: berth.admin.v1.AdminService.UpdateWebhook:output_type -> berth.admin.v1.Webhook
+	164, // 261: berth.admin.v1.AdminService.DeleteWebhook:output_type -> google.protobuf.Empty
+	205, // 262: berth.admin.v1.AdminService.GetWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
+	206, // 263: berth.admin.v1.AdminService.ListWebhookDeliveries:output_type -> berth.admin.v1.ListWebhookDeliveriesResponse
+	205, // 264: berth.admin.v1.AdminService.RedeliverWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
+	207, // 265: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	207, // 266: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	208, // 267: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
+	207, // 268: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	164, // 269: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
+	207, // 270: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	209, // 271: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
+	210, // 272: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
+	211, // 273: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	212, // 274: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	212, // 275: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	213, // 276: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	212, // 277: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	164, // 278: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	214, // 279: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	214, // 280: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	215, // 281: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	215, // 282: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	214, // 283: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	164, // 284: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	216, // 285: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	196, // 286: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	217, // 287: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	164, // 288: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	218, // 289: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	218, // 290: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	219, // 291: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	220, // 292: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	220, // 293: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	221, // 294: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	220, // 295: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	164, // 296: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	222, // 297: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	223, // 298: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	164, // 299: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	224, // 300: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	225, // 301: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	226, // 302: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	226, // 303: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	226, // 304: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	227, // 305: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	227, // 306: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	228, // 307: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	228, // 308: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	164, // 309: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	155, // [155:310] is the sub-list for method output_type
+	0,   // [0:155] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -751,6 +788,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_upstream_group_proto_init()
 	file_berth_admin_v1_usage_proto_init()
 	file_berth_admin_v1_user_proto_init()
+	file_berth_admin_v1_webhook_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
