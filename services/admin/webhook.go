@@ -80,9 +80,7 @@ func (s *Service) updateWebhook(ctx context.Context, req updateRequest, m *pb.We
 	if after.GetSecret() == "" { // as it was read
 		after.Secret = unchangedSecret
 	}
-	if err := s.sameWebhookSecret(w, after); err != nil {
-		return nil, err
-	}
+	s.sameWebhookSecret(w, after)
 	was := w
 	if err := s.setWebhook(ctx, t, &w, after); err != nil {
 		return nil, err
@@ -98,14 +96,10 @@ func (s *Service) updateWebhook(ctx context.Context, req updateRequest, m *pb.We
 
 // sameWebhookSecret takes the secret that the webhook has already for none, so that a seed file
 // that is applied again changes nothing.
-func (s *Service) sameWebhookSecret(w meta.Webhook, m *pb.Webhook) error {
-	if m.GetSecret() == unchangedSecret {
-		return nil
-	}
+func (s *Service) sameWebhookSecret(w meta.Webhook, m *pb.Webhook) {
 	if secret, err := s.secrets.Open(w.Secret, w.SecretName()); err == nil && secret == m.GetSecret() {
 		m.Secret = unchangedSecret
 	}
-	return nil
 }
 
 // DeleteWebhook removes a webhook with its deliveries.

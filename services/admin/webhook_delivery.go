@@ -96,7 +96,7 @@ func deliveryMessage(webhook string, d meta.Delivery) *pb.WebhookDelivery {
 		Name:      webhook + "/" + deliveriesCollection + "/" + strconv.FormatInt(d.ID, 10),
 		WebhookId: d.Message(), Verb: d.Verb, Target: d.Target,
 		State:    pb.WebhookDelivery_State(pb.WebhookDelivery_State_value[strings.ToUpper(string(d.State))]),
-		Attempts: int32(min(d.Attempts, math.MaxInt32)), Status: int32(d.Status), Failure: d.Failure, Response: d.Response, //nolint:gosec // a status is small
+		Attempts: int32(min(d.Attempts, math.MaxInt32)), Status: int32(d.Status), Failure: d.Failure, Response: d.Response,
 		CreateTime: timestamppb.New(d.CreatedAt), ExpireTime: timestamppb.New(d.Until),
 	}
 	if !d.TriedAt.IsZero() {

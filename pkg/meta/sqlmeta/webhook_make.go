@@ -18,7 +18,7 @@ const (
 	insertWebhookQueue       = `INSERT INTO webhook_queues (tenant_id) VALUES ($1) ON CONFLICT (tenant_id) DO NOTHING`
 	holdWebhookQueueSQLite   = `SELECT tenant_id FROM webhook_queues WHERE tenant_id = $1`
 	holdWebhookQueuePostgres = holdWebhookQueueSQLite + ` FOR NO KEY UPDATE SKIP LOCKED`
-	dropWebhookQueue         = `DELETE FROM webhook_queues WHERE tenant_id = $1`
+	endWebhookQueue          = `DELETE FROM webhook_queues WHERE tenant_id = $1`
 
 	hookedEvents = `
 SELECT e.op, e.id, e.tenant_id, e.at, e.actor, e.on_behalf, e.verb, e.target, e.request_id, e.address, e.user_agent, e.changes, e.times
@@ -88,7 +88,7 @@ func (s *Records) MakeDeliveries(ctx context.Context, after tenant.ID, limit, ba
 			made.Dropped += dropped
 		}
 		if len(m.webhooks) == 0 {
-			return t.Queue(dropWebhookQueue, m.tenant)
+			return t.Queue(endWebhookQueue, m.tenant)
 		}
 		return nil
 	})

@@ -381,7 +381,7 @@ func TestW203_ASlowReceiverHoldsBackNoOther(t *testing.T) {
 func TestW204_AReceiverThatIsGoneIsNotCalledAgain(t *testing.T) {
 	w, r := newWorld(t), newReceiver(t)
 	s := w.sender()
-	h := w.webhook(w.site, "ci", r.URL)
+	w.webhook(w.site, "ci", r.URL)
 	r.answers(status(http.StatusGone))
 	w.push(w.site, "a", "v1")
 	w.step(s)
