@@ -49,6 +49,7 @@ const (
 	DeliveredKept   = 7 * 24 * time.Hour  // in the log
 	DeadKept        = 30 * 24 * time.Hour // likewise
 	TagHold         = 5 * time.Minute     // an event waits at most so long for a failing one of its tag
+	DeliveryLog     = 20_000              // deliveries of a webhook; the oldest beyond it that are not pending are forgotten
 	DeliveryBacklog = 10_000              // deliveries of a webhook that are pending; the oldest beyond it are dead
 )
 
@@ -107,9 +108,9 @@ type WebhookDeliveries interface {
 	RecordAttempt(ctx context.Context, d Delivery, claim uuid.UUID, r DeliveryResult) (bool, error)
 	// DisableWebhook disables a webhook whose receiver is gone.
 	DisableWebhook(ctx context.Context, by Cause, w Webhook, reason string) error
-	// TrimDeliveries ends pending deliveries past their time, forgets old ones, and those of
-	// webhooks that are gone.
-	TrimDeliveries(ctx context.Context, limit int) (int, error)
+	// TrimDeliveries ends pending deliveries past their time, forgets old ones, those beyond the
+	// newest of a webhook, which are DeliveryLog but for tests, and those of webhooks that are gone.
+	TrimDeliveries(ctx context.Context, limit, newest int) (int, error)
 
 	FindDelivery(ctx context.Context, w Webhook, id int64) (Delivery, error)
 	// DeliveriesBetween returns a part of the log of a webhook by id; an empty state is any.

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// Reseal seals passwords of upstreams and identity providers again that were sealed with a key from before the present
+// Reseal seals passwords of upstreams and identity providers, and secrets of webhooks, again that were sealed with a key from before the present
 // one, and says how many. It is for the start of a process, which errors need not
 // stop: what they name is as it was.
 func (s *Service) Reseal(ctx context.Context) (int, error) {
@@ -28,7 +28,8 @@ func (s *Service) Reseal(ctx context.Context) (int, error) {
 		return nil
 	})
 	n, failed := s.resealProviders(ctx)
-	resealed, err = resealed+n, errors.Join(err, failed)
+	hooks, failedHooks := s.resealWebhooks(ctx)
+	resealed, err = resealed+n+hooks, errors.Join(err, failed, failedHooks)
 	if resealed > 0 {
 		by := causedBy(ctx, "secrets", "", strconv.Itoa(resealed)+" sealed again")
 		err = errors.Join(err, s.store.RecordEvent(ctx, by, meta.SecretsResealed, "secrets"))
@@ -130,4 +131,57 @@ func (s *Service) eachIdentityProvider(ctx context.Context, f func(meta.Identity
 		}
 	}
 	return failed
+}
+
+// resealWebhooks is Reseal for webhooks.
+func (s *Service) resealWebhooks(ctx context.Context) (int, error) {
+	names, err := s.tenantNames(ctx)
+	if err != nil {
+		return 0, err
+	}
+	resealed := 0
+	var failed error
+	for owner, name := range names {
+		if strings.HasSuffix(name, " (deleted)") {
+			continue
+		}
+		found, err := s.store.ListWebhooks(ctx, owner, meta.Page{Size: largestPage})
+		failed = errors.Join(failed, err)
+		for _, w := range found {
+			done, err := s.resealWebhook(ctx, w)
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%s/%s: %w", name, w.Target(), err))
+			}
+			if done {
+				resealed++
+			}
+		}
+	}
+	return resealed, failed
+}
+
+// resealWebhook says whether secrets of w needed it.
+func (s *Service) resealWebhook(ctx context.Context, w meta.Webhook) (bool, error) {
+	stale := false
+	for _, one := range []*[]byte{&w.Secret, &w.PreviousSecret} {
+		if !s.secrets.Stale(*one) {
+			continue
+		}
+		secret, err := s.secrets.Open(*one, w.SecretName())
+		if err != nil {
+			return false, err
+		}
+		if *one, err = s.secrets.Seal(secret, w.SecretName()); err != nil {
+			return false, err
+		}
+		stale = true
+	}
+	if !stale {
+		return false, nil
+	}
+	err := s.store.ResealWebhook(ctx, causedBy(ctx, "secrets", "(secret)", "(sealed with another key)"), w)
+	if fault.Is(err, fault.EtagMismatch) || fault.Is(err, fault.ResourceUnknown) {
+		return false, nil // another request changed or deleted it
+	}
+	return err == nil, err
 }

@@ -206,3 +206,31 @@ func TestW199_SeedFilesHaveWebhooks(t *testing.T) {
 		}
 	}
 }
+
+// TestW191_SecretsOfWebhooksAreSealedAgain with the next key of the deployment, also the one before.
+func TestW191_SecretsOfWebhooksAreSealedAgain(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.call(200, "POST", "/v1/tenants/acme/webhooks?webhook_id=ci", fmt.Sprintf(`{"url": "https://hooks.example.com/", "secret": %q}`, webhookSecret))
+	a.call(200, "PATCH", "/v1/tenants/acme/webhooks/ci", fmt.Sprintf(`{"secret": %q}`, anotherWebhookSecret))
+	a.service.secrets = newRing(t, nextKey, keyOfTests)
+	for _, want := range []int{1, 0} {
+		if n, err := a.service.Reseal(t.Context()); n != want || err != nil {
+			t.Errorf("%d sealed again, want %d: %v", n, want, err)
+		}
+	}
+	tn, err := a.store.FindTenant(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := a.store.FindWebhook(t.Context(), tn.ID, "ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := newRing(t, nextKey)
+	for want, sealed := range map[string][]byte{anotherWebhookSecret: w.Secret, webhookSecret: w.PreviousSecret} {
+		if got, err := next.Open(sealed, w.SecretName()); err != nil || got != want {
+			t.Errorf("%q: %v", got, err)
+		}
+	}
+}

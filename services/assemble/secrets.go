@@ -71,7 +71,8 @@ func notLost(file string, sealed func() (string, error)) error {
 		"Put the file back from a backup of data_dir, or set secret_key_file to a new key (`openssl rand -hex 32`) and give the passwords of all upstreams again", file, name)
 }
 
-// sealedPassword names an upstream or an identity provider that has a password; empty for none.
+// sealedPassword names an upstream or an identity provider that has a password, or a webhook;
+// empty for none.
 func sealedPassword(ctx context.Context, m meta.Store) (string, error) {
 	const size = 1000
 	if name, err := sealedProvider(ctx, m, meta.Deployment); err != nil || name != "" {
@@ -94,6 +95,13 @@ func sealedPassword(ctx context.Context, m meta.Store) (string, error) {
 			}
 			if name, err := sealedProvider(ctx, m, t.ID); err != nil || name != "" {
 				return "tenants/" + t.Slug + "/" + name, err // never both
+			}
+			hooks, err := m.ListWebhooks(ctx, t.ID, meta.Page{Size: 1})
+			if err != nil {
+				return "", err
+			}
+			if len(hooks) > 0 {
+				return "tenants/" + t.Slug + "/" + hooks[0].Target(), nil
 			}
 		}
 		page.After = tenants[len(tenants)-1].Slug

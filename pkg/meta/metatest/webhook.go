@@ -107,7 +107,7 @@ func testWebhooks(t *testing.T, open Open) {
 		w.must(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0, true))
 		w.purge()
 		w.makeDeliveries()
-		_, err = w.Store.TrimDeliveries(t.Context(), 1000)
+		_, err = w.Store.TrimDeliveries(t.Context(), 1000, meta.DeliveryLog)
 		w.must(err)
 		left, err := w.Store.ListWebhooks(t.Context(), w.tenant, meta.Page{Size: 9})
 		if err != nil || len(left) != 0 || len(w.deliveries(h)) != 0 {

@@ -1,10 +1,12 @@
 package metatest
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 func testWebhookDeliveries(t *testing.T, open Open) {
 	t.Run("W192 are made of the events of tenants with webhooks", func(t *testing.T) { testMakeDeliveries(t, open) })
 	t.Run("W193 of one tag are given in its order", func(t *testing.T) { testTagOrder(t, open) })
+	t.Run("W193 of one tag keep its order beside each other", func(t *testing.T) { testTagOrderRace(t, open) })
 	t.Run("W194 are claimed for a while", func(t *testing.T) { testClaimDeliveries(t, open) })
 	t.Run("W195 are bounded", func(t *testing.T) { testDeliveryBounds(t, open) })
 	t.Run("W196 are sent once more on request", func(t *testing.T) { testRedeliver(t, open) })
@@ -119,6 +122,81 @@ func testTagOrder(t *testing.T, open Open) {
 	w.consistent()
 }
 
+// testTagOrderRace moves one tag by several pushes at once, while two processes make deliveries,
+// and two send them, some of which never record it.
+func testTagOrderRace(t *testing.T, open Open) {
+	const pushers, pushes = 4, 5
+	const all = pushers * pushes
+	w := newWorld(t, open)
+	h := w.webhook("ci")
+	h.Events = []string{"manifest.put"}
+	h = w.addWebhook(h)
+	r := w.repo("app")
+	for i := range all {
+		w.push(r, fmt.Sprint("layer ", i))
+	}
+	var mu sync.Mutex
+	var first []string // versions of the tag, as they were first sent
+	seen := map[string]int{}
+	send := func() error {
+		claim := uuid.New()
+		claimed, err := w.Store.ClaimDeliveries(t.Context(), h.Tenant, h.ID, claim, time.Minute, 3)
+		for _, d := range claimed {
+			mu.Lock()
+			if seen[d.Body]++; seen[d.Body] == 1 {
+				first = append(first, d.Body[strings.LastIndexByte(d.Body, '=')+1:])
+			}
+			killed := seen[d.Body] == 1 && len(first)%4 == 0
+			mu.Unlock()
+			if killed {
+				continue // after the receiver got it
+			}
+			if _, err := w.Store.RecordAttempt(t.Context(), d, claim, meta.DeliveryResult{State: meta.DeliveryDelivered}); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	fill := func() error {
+		_, err := w.Store.MakeDeliveries(t.Context(), 0, 3, meta.DeliveryBacklog, render)
+		return err
+	}
+	var pushing, working sync.WaitGroup
+	for p := range pushers {
+		pushing.Go(func() {
+			for i := range pushes {
+				w.pushTagged(r, fmt.Sprint("layer ", p*pushes+i), "latest")
+			}
+		})
+	}
+	busy, stop := context.WithCancel(t.Context())
+	for _, work := range []func() error{fill, fill, send, send} {
+		working.Go(func() {
+			for busy.Err() == nil {
+				if err := work(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	pushing.Wait()
+	stop()
+	working.Wait()
+	for range 2 * all {
+		w.makeDeliveries()
+		w.must(send())
+		w.Advance(time.Minute)
+	}
+	if len(first) != all || !slices.IsSorted(first) {
+		t.Errorf("%d of %d versions were first sent as %q", len(first), all, first)
+	}
+	if got := w.states(h); got != strings.TrimSpace(strings.Repeat("delivered ", all)) {
+		t.Error(got)
+	}
+	w.consistent()
+}
+
 func testClaimDeliveries(t *testing.T, open Open) {
 	w := newWorld(t, open)
 	h := w.addWebhook(w.webhook("ci"))
@@ -209,17 +287,22 @@ func testDeliveryBounds(t *testing.T, open Open) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	w.told("webhook.drop webhooks/ci", "serviceAccount.create serviceAccounts/ci4") // once an hour, and to no webhook
+	_, err = w.Store.TrimDeliveries(t.Context(), 1000, 3)
+	w.must(err)
+	if got, want := w.states(h), "dead pending pending"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 	w.Advance(meta.DeliveryTime)
 	if claimed, _ := w.claimDeliveries(h); len(claimed) != 0 {
 		t.Errorf("after a day: %+v", claimed)
 	}
 	trim := func() {
 		t.Helper()
-		_, err := w.Store.TrimDeliveries(t.Context(), 1000)
+		_, err := w.Store.TrimDeliveries(t.Context(), 1000, meta.DeliveryLog)
 		w.must(err)
 	}
 	trim()
-	if got, want := w.states(h), "dead dead dead dead dead"; got != want {
+	if got, want := w.states(h), "dead dead dead"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	w.Advance(meta.DeadKept)

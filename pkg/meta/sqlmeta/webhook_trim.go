@@ -29,13 +29,19 @@ SELECT d.tenant_id, d.webhook_id FROM webhook_deliveries d
 
 	orphansSQLite   = `SELECT d.tenant_id, d.webhook_id, d.id, d.state FROM webhook_deliveries d WHERE d.tenant_id = $1 AND d.webhook_id = $2 ORDER BY d.id LIMIT $3`
 	orphansPostgres = orphansSQLite + ` FOR UPDATE SKIP LOCKED`
+
+	deliveryBeyond = `SELECT d.id FROM webhook_deliveries d WHERE d.tenant_id = $1 AND d.webhook_id = $2 ORDER BY d.id DESC LIMIT 1 OFFSET $3`
+	beyondSQLite   = `
+SELECT d.tenant_id, d.webhook_id, d.id, d.state FROM webhook_deliveries d
+ WHERE d.tenant_id = $1 AND d.webhook_id = $2 AND d.id <= $3 AND d.state <> 'pending' ORDER BY d.id LIMIT $4`
+	beyondPostgres = beyondSQLite + ` FOR UPDATE SKIP LOCKED`
 )
 
 // trimDeliveriesAtOnce bounds a transaction, for which others of SQLite wait.
 const trimDeliveriesAtOnce = 100
 
 // TrimDeliveries implements meta.WebhookDeliveries.
-func (s *Records) TrimDeliveries(ctx context.Context, limit int) (int, error) {
+func (s *Records) TrimDeliveries(ctx context.Context, limit, newest int) (int, error) {
 	trimmed := 0
 	for trimmed < limit {
 		n, err := s.trimSome(ctx, noTenant, s.engine.Pick(oldDeliveriesSQLite, oldDeliveriesPostgres), false, min(limit-trimmed, trimDeliveriesAtOnce))
@@ -59,6 +65,11 @@ func (s *Records) TrimDeliveries(ctx context.Context, limit int) (int, error) {
 		}
 		at = rows[0]
 		n, err := s.trimOrphans(ctx, at.Tenant, at.Webhook, limit-trimmed)
+		trimmed += n
+		if err != nil {
+			return trimmed, err
+		}
+		n, err = s.trimLog(ctx, at.Tenant, at.Webhook, limit-trimmed, newest)
 		trimmed += n
 		if err != nil {
 			return trimmed, err
@@ -88,8 +99,29 @@ func (s *Records) trimOrphans(ctx context.Context, id tenant.ID, webhook uuid.UU
 	return trimmed, nil
 }
 
+// trimLog deletes what is beyond the newest deliveries of a webhook and not pending.
+func (s *Records) trimLog(ctx context.Context, id tenant.ID, webhook uuid.UUID, limit, newest int) (int, error) {
+	beyond, err := list(ctx, s, id, func(scan Scan) (int64, error) {
+		var id int64
+		err := scan(&id)
+		return id, err
+	}, deliveryBeyond, id, webhook[:], newest)
+	if err != nil || len(beyond) == 0 {
+		return 0, err
+	}
+	trimmed := 0
+	for trimmed < limit {
+		n, err := s.trimSome(ctx, id, s.engine.Pick(beyondSQLite, beyondPostgres), true, min(limit-trimmed, trimDeliveriesAtOnce), id, webhook[:], beyond[0])
+		trimmed += n
+		if err != nil || n == 0 {
+			return trimmed, err
+		}
+	}
+	return trimmed, nil
+}
+
 // trimSome ends the pending ones of the deliveries that the query locks, and forgets the others;
-// those of a webhook that is gone it forgets all. The limit is the last argument of the query.
+// of what is gone it forgets all. The limit is the last argument of the query.
 func (s *Records) trimSome(ctx context.Context, owner tenant.ID, query string, gone bool, limit int, args ...any) (int, error) {
 	var rows []meta.Delivery
 	err := s.engine.Write(ctx, owner, func(t Tx) error {

@@ -105,7 +105,7 @@ func (s *Sender) Step(ctx context.Context) error {
 		return err
 	}
 	if now := s.Now(); now.Sub(s.trimmed) > trimEvery {
-		if _, err := s.Meta.TrimDeliveries(ctx, trimAtOnce); err != nil {
+		if _, err := s.Meta.TrimDeliveries(ctx, trimAtOnce, meta.DeliveryLog); err != nil {
 			return err
 		}
 		s.trimmed = now

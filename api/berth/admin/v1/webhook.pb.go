@@ -675,7 +675,8 @@ func (x *DeleteWebhookRequest) GetValidateOnly() bool {
 	return false
 }
 
-// A delivery is one event for one webhook. Delivered ones are kept for a week, dead ones for 30 days.
+// A delivery is one event for one webhook. Delivered ones are kept for a week, dead ones for 30 days, at most the
+// newest 20,000 of a webhook.
 type WebhookDelivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The resource name, `tenants/{tenant}/webhooks/{webhook}/deliveries/{delivery}`.
