@@ -59,8 +59,13 @@ func encodeWebhook(w meta.Webhook) (string, error) {
 // webhookInto are the columns of a webhook, but for its body.
 func webhookInto(w *meta.Webhook, b *webhookBody) []any {
 	return []any{
-		&w.Tenant, &w.ID, &w.Slug, &w.URL, &w.DisplayName, &w.Disabled, jsonScanner{b},
-		&w.Secret, &w.PreviousSecret, timeScanner{&w.PreviousUntil}, &w.Version, timeScanner{&w.CreatedAt}, timeScanner{&w.UpdatedAt},
+		&w.Tenant, &w.ID, &w.Slug, &w.URL, &w.DisplayName, &w.Disabled,
+		jsonScanner{b},
+		&w.Secret, &w.PreviousSecret,
+		timeScanner{&w.PreviousUntil},
+		&w.Version,
+		timeScanner{&w.CreatedAt},
+		timeScanner{&w.UpdatedAt},
 	}
 }
 
