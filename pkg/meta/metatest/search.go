@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -145,6 +146,81 @@ func testSearch(t *testing.T, open Open) {
 		for _, table := range []string{"search_changes", "search_entries", "search_terms", "search_grams"} {
 			w.isEmpty(table)
 		}
+	})
+	t.Run("W212 forgets a repository that was empty when it went", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("secret-name")
+		m := w.put(r, w.image(nil, w.push(r, "config")), "v1")
+		w.indexed()
+		w.searches("secret", "secret-name")
+		w.must(w.tryDelete(r, m.Digest))
+		w.collectAll()
+		w.indexed()
+		w.searches("secret")
+		w.must(w.Store.DeleteRepository(t.Context(), cause(), r))
+		w.collectAll()
+		w.indexed()
+		for _, table := range []string{"search_changes", "search_entries", "search_terms", "search_grams"} {
+			w.isEmpty(table)
+		}
+	})
+	t.Run("W221 loses no change to another indexer, or to pushes and deletes beside it", func(t *testing.T) {
+		w := newWorld(t, open)
+		put := func(r meta.Repo, tag string) { w.put(r, w.image(nil, w.push(r, "config")), tag) }
+		places := []meta.Repo{w.repo("one"), w.repo("two")}
+		for _, r := range places {
+			put(r, "seed")
+		}
+		var pushes, indexers sync.WaitGroup
+		stop := make(chan struct{})
+		for range 2 {
+			indexers.Go(func() {
+				for {
+					_, err := w.Store.IndexSearch(t.Context(), 3, nil)
+					if err != nil {
+						t.Error(err)
+					}
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for i, r := range places {
+			pushes.Go(func() {
+				image := w.image(nil, w.push(r, "config"))
+				for n := range 15 {
+					tag := fmt.Sprintf("shared-%d", n)
+					if err := w.tryPut(r, image, tag); err != nil {
+						t.Error(err)
+					}
+					if n%3 == i {
+						if err := w.Store.DeleteTag(t.Context(), cause(), r, tag); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		pushes.Wait()
+		close(stop)
+		indexers.Wait()
+		w.indexed()
+		hits := shown(w.searched(w.tenant, "hared", 7, meta.SearchTag))
+		if len(hits) != 20 || slices.Contains(hits, "one:shared-0") || !slices.Contains(hits, "two:shared-0") || slices.Contains(hits, "two:shared-4") {
+			t.Errorf("%q", hits)
+		}
+		for i, r := range places {
+			for n := range 15 {
+				if n%3 != i {
+					w.must(w.Store.DeleteTag(t.Context(), cause(), r, fmt.Sprintf("shared-%d", n)))
+				}
+			}
+		}
+		w.indexed()
+		w.searches("hared")
 	})
 	t.Run("W213 indexes what is older, and again", func(t *testing.T) {
 		w := newWorld(t, open)

@@ -64,9 +64,9 @@ func BenchmarkSearch(b *testing.B, open Open) {
 		slices.Sort(took[i])
 		p95 := took[i][len(took[i])*95/100]
 		slowest = max(slowest, p95)
-		report += fmt.Sprintf("%-28s p50 %v, p95 %v\n", page.what, took[i][len(took[i])/2], p95)
+		report += fmt.Sprintf("; %s: p50 %v, p95 %v", page.what, took[i][len(took[i])/2], p95)
 	}
-	b.Log("\n" + report)
+	b.Log(report)
 	b.ReportMetric(float64(slowest.Microseconds())/1000, "ms-p95")
 }
 
