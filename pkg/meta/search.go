@@ -105,8 +105,8 @@ type SearchText struct {
 	Text string
 }
 
-// MostSearchTexts is how many texts of a manifest are indexed.
-const MostSearchTexts = 200
+// MostSearchText is how many bytes of the texts of a manifest are indexed.
+const MostSearchText = 8 << 10
 
 // Describe returns the texts of a manifest. After an error, those stay that the manifest has.
 type Describe func(ctx context.Context, r Repo, m Manifest) ([]SearchText, error)

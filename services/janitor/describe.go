@@ -23,16 +23,17 @@ func (j *Janitor) describe(ctx context.Context, r meta.Repo, m meta.Manifest) ([
 	if err != nil {
 		return nil, err
 	}
-	texts := pairs(meta.SearchAnnotation, parsed.Annotations)
+	var texts []meta.SearchText // the short ones first: of all, there is a limit
 	config := parsed.Config
 	if t := parsed.ReferrerType(); t != "" && (config == nil || !policy.IsImage(t)) {
 		texts = append(texts, meta.SearchText{Kind: meta.SearchArtifactType, Text: t})
 	}
+	annotations := pairs(meta.SearchAnnotation, parsed.Annotations)
 	if config == nil {
-		return append(texts, platforms(m.Payload)...), nil
+		return slices.Concat(texts, platforms(m.Payload), annotations), nil
 	}
 	if j.cfg.Content == nil || !policy.IsImage(config.MediaType) {
-		return texts, nil
+		return append(texts, annotations...), nil
 	}
 	labels, platform, err := policy.ReadImage(ctx, j.cfg.Content, r, *config)
 	if err != nil {
@@ -42,7 +43,7 @@ func (j *Janitor) describe(ctx context.Context, r meta.Repo, m meta.Manifest) ([
 	if platform != "" {
 		texts = append(texts, meta.SearchText{Kind: meta.SearchPlatform, Text: platform})
 	}
-	return append(texts, pairs(meta.SearchLabel, labels)...), nil
+	return slices.Concat(texts, annotations, pairs(meta.SearchLabel, labels)), nil
 }
 
 // pairs are texts such as key=value, in order of keys.

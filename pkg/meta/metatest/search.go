@@ -328,9 +328,14 @@ func testSearch(t *testing.T, open Open) {
 		indexed()
 		found("blue", 1)
 		refused, texts = nil, texts[1:]
+		for i := range 2 * meta.MostSearchText / meta.LongestSearchTerm {
+			texts = append(texts, meta.SearchText{Kind: meta.SearchLabel, Text: fmt.Sprintf("many-%d=%s", i, strings.Repeat("y", meta.LongestSearchTerm))})
+		}
 		w.must(w.Store.RebuildSearch(t.Context(), cause()))
 		indexed()
 		found("blue", 0)
+		found("many-9=", 1)
+		found(fmt.Sprintf("many-%d=", meta.MostSearchText/meta.LongestSearchTerm), 0)
 		w.must(w.tryDelete(r, m.Digest))
 		found("arm64", 0)
 		indexed()

@@ -17,19 +17,26 @@ SELECT r.registry_id, r.name, m.media_type, m.payload
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
  WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = $3 AND m.expire_at IS NULL AND r.state = 'active' AND g.upstream_id IS NULL`
 
-// mostDescribed is how many texts a step has, but for those of its last manifest.
-const mostDescribed = 2_000
+// How many bytes of texts a step has, but for those of its last manifest: each is about one
+// more trigram.
+const (
+	mostDescribed       = 64 << 10
+	mostDescribedSQLite = 4 << 10
+)
 
 // described reads the texts of the manifests that changed, before the transaction. A manifest
 // is what its digest says, so they stay right. It leaves out those that cannot be read, and
 // the last changes where the texts are too many for one step.
 func (s *Records) described(ctx context.Context, changes []searchChange, describe meta.Describe) ([]searchChange, map[oci.Digest][]meta.SearchText, error) {
-	texts, n := map[oci.Digest][]meta.SearchText{}, 0
+	texts, left := map[oci.Digest][]meta.SearchText{}, mostDescribed
+	if s.engine.Pick("sqlite", "") != "" {
+		left = mostDescribedSQLite
+	}
 	if describe == nil {
 		return changes, texts, nil
 	}
 	for i, c := range changes {
-		if n > mostDescribed || n > mostDescribed/10 && s.engine.Pick("sqlite", "") != "" {
+		if left <= 0 {
 			return changes[:i], texts, nil
 		}
 		if _, known := texts[c.digest]; known || c.digest == "" {
@@ -42,8 +49,15 @@ func (s *Records) described(ctx context.Context, changes []searchChange, describ
 			}
 			continue
 		}
-		texts[c.digest] = found[:min(len(found), meta.MostSearchTexts)]
-		n += len(texts[c.digest])
+		room := meta.MostSearchText
+		for i, text := range found {
+			if room -= len(meta.SearchTerm(text.Text)); room < 0 {
+				found = found[:i]
+				break
+			}
+		}
+		texts[c.digest] = found
+		left -= meta.MostSearchText - max(room, 0)
 	}
 	return changes, texts, nil
 }
