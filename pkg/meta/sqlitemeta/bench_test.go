@@ -106,3 +106,16 @@ func BenchmarkListTags(b *testing.B) {
 }
 
 func BenchmarkSearch(b *testing.B) { metatest.BenchmarkSearch(b, harness) }
+
+// BenchmarkPutManifest is a push of a new tag, by many clients.
+func BenchmarkPutManifest(b *testing.B) {
+	s, r := filled(b, Options{})
+	config := pushBlob(b, s, r, "config")
+	var next atomic.Int64
+	b.SetParallelism(8)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			putImage(b, s, r, config, fmt.Sprintf("v%d", next.Add(1)))
+		}
+	})
+}
