@@ -250,6 +250,7 @@ func (c Config) checkTimes(p *Problems) {
 			p.add(l.key, "%d is not a number from 1 to %d, nor -1 for any number", l.most, maxLimit)
 		}
 	}
+	c.checkRates(p)
 	switch {
 	case c.RetentionRate < 0:
 		p.add("retention_rate", "%d is negative; 0 runs no policies in this process", c.RetentionRate)
@@ -264,6 +265,30 @@ func (c Config) checkTimes(p *Problems) {
 	}
 	if c.MaxStagedBytes <= 0 {
 		p.add("max_staged_bytes", "%s allows no push; name a size such as 256GiB", c.MaxStagedBytes)
+	}
+}
+
+func (c Config) checkRates(p *Problems) {
+	for _, l := range []struct {
+		key  string
+		most int
+	}{
+		{"tenant_requests", c.TenantRequests},
+		{"tenant_uploads", c.TenantUploads},
+		{"caller_requests", c.CallerRequests},
+		{"caller_uploads", c.CallerUploads},
+	} {
+		if l.most < 0 || l.most > maxLimit {
+			p.add(l.key, "%d is not a number from 0 to %d; 0 is any number", l.most, maxLimit)
+		}
+	}
+	for _, l := range []struct {
+		key  string
+		most ByteSize
+	}{{"tenant_egress", c.TenantEgress}, {"caller_egress", c.CallerEgress}} {
+		if l.most != 0 && l.most < tenant.MinEgress {
+			p.add(l.key, "%s a second is too little, since clients give up what comes more slowly; take 1MiB or more, or 0 for no bound", l.most)
+		}
 	}
 }
 

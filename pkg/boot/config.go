@@ -91,6 +91,12 @@ type Config struct {
 
 	UploadTTL            time.Duration `setting:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may be idle before it is removed."`
 	MaxStagedBytes       ByteSize      `setting:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
+	TenantRequests       int           `setting:"tenant_requests" placeholder:"NUMBER" help:"Requests a second to the registries of a tenant, in all processes together, unless the tenant's rate_limits say otherwise; 0 is any number, as in the next five."`
+	TenantEgress         ByteSize      `setting:"tenant_egress" placeholder:"SIZE" help:"Bytes a second that the registries of a tenant send."`
+	TenantUploads        int           `setting:"tenant_uploads" placeholder:"NUMBER" help:"Bodies of blobs that the registries of a tenant receive at once."`
+	CallerRequests       int           `setting:"caller_requests" placeholder:"NUMBER" help:"Requests a second of each caller: an account, or an address without a credential."`
+	CallerEgress         ByteSize      `setting:"caller_egress" placeholder:"SIZE" help:"Bytes a second that are sent to each caller."`
+	CallerUploads        int           `setting:"caller_uploads" placeholder:"NUMBER" help:"Bodies of blobs that are received from each caller at once."`
 	MaxRegistries        int           `setting:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
 	MaxAccounts          int           `setting:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
 	MaxAccountKeys       int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys of a service account, access tokens of a user and tokens of an operator, of each; -1 is any number."`

@@ -17,7 +17,8 @@ type Tenant struct {
 	DisplayName string
 	State       tenant.State
 	Epoch       int64
-	NoPasswords bool  // clients log in with keys and access tokens only
+	NoPasswords bool // clients log in with keys and access tokens only
+	RateLimits  tenant.RateLimits
 	Quota       int64 // bytes; 0 = none
 	Used        int64 // bytes of distinct live blobs
 	Overhead    int64 // the charge of its rows in bytes: see BlobCost
@@ -40,8 +41,8 @@ type Tenants interface {
 	FindTenant(ctx context.Context, slug string) (Tenant, error)
 	// ListTenants pages by slug.
 	ListTenants(ctx context.Context, p Page) ([]Tenant, error)
-	// UpdateTenant changes DisplayName, NoPasswords, Quota and State (Active or Suspended) where
-	// t.Version is still current, else fault.EtagMismatch. Version 0 matches any. Where another one has the slug of what was
+	// UpdateTenant changes DisplayName, NoPasswords, RateLimits, Quota and State (Active or
+	// Suspended) where t.Version is still current, else fault.EtagMismatch. Version 0 matches any. Where another one has the slug of what was
 	// read, which was deleted meanwhile, it is fault.ResourceUnknown.
 	// Suspending raises the epoch, which revokes tokens.
 	UpdateTenant(ctx context.Context, by Cause, t Tenant) (Tenant, error)

@@ -73,6 +73,7 @@ type Site struct {
 	PullRules     int64 // version of the tenant's pull rules; 0 if it never had one
 	Suspended     bool  // the tenant is suspended: 403 for everything
 	NoPasswords   bool  // clients log in with keys and access tokens only
+	RateLimits    RateLimits
 	Registry      RegistryID
 	RegistrySlug  string
 	Settings      Settings

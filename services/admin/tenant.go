@@ -256,6 +256,10 @@ func setTenant(t *meta.Tenant, m *pb.Tenant) error {
 	if m.GetQuotaBytes() < 0 {
 		return invalid("tenant.quota_bytes", "a quota is not negative; 0 means no limit")
 	}
+	if err := checkRateLimits(m.GetRateLimits()); err != nil {
+		return err
+	}
+	t.RateLimits = rateLimits(m.GetRateLimits())
 	t.DisplayName, t.Quota, t.NoPasswords = m.GetDisplayName(), m.GetQuotaBytes(), m.GetDisablePasswordLogin()
 	return nil
 }
@@ -277,6 +281,7 @@ func tenantMessage(t meta.Tenant) *pb.Tenant {
 		QuotaBytes:  t.Quota,
 
 		DisablePasswordLogin: t.NoPasswords,
+		RateLimits:           rateLimitsMessage(t.RateLimits),
 	}
 	if t.ID != 0 { // else it was only validated
 		m.Uid = strconv.FormatInt(int64(t.ID), 10)

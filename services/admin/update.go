@@ -43,7 +43,7 @@ func merge(noun string, dst, src proto.Message, mask *fieldmaskpb.FieldMask) err
 			ignored = top
 		}
 		if nested && slices.Contains(settable, top) && isPart(field) {
-			if err := mergePart(to, from, field, path); err != nil {
+			if err := mergePart(to, from, field, path, path); err != nil {
 				return err
 			}
 			copied++
@@ -65,18 +65,24 @@ func isPart(f protoreflect.FieldDescriptor) bool {
 	return f.Kind() == protoreflect.MessageKind && !f.IsList() && !f.IsMap() && f.Message().ParentFile().Package() == pb.File_berth_admin_v1_admin_proto.Package()
 }
 
-// mergePart copies the field of a part that the path names.
-func mergePart(to, from protoreflect.Message, part protoreflect.FieldDescriptor, path string) error {
-	name := strings.TrimPrefix(path, string(part.Name())+".")
+// mergePart copies the field of a part, or of a part of that, which the path names. mask is
+// the whole path.
+func mergePart(to, from protoreflect.Message, part protoreflect.FieldDescriptor, path, mask string) error {
+	path = strings.TrimPrefix(path, string(part.Name())+".")
+	top, _, nested := strings.Cut(path, ".")
 	fields := settableFields(part.Message())
-	field := part.Message().Fields().ByName(protoreflect.Name(name))
+	field := part.Message().Fields().ByName(protoreflect.Name(top))
 	switch {
-	case field == nil:
-		return unknownField("update_mask", path, fields)
-	case slices.Contains(fields, name):
+	case field == nil, nested && !isPart(field):
+		return unknownField("update_mask", mask, fields)
+	case !slices.Contains(fields, top):
+		return nil
+	case nested:
+		return mergePart(to.Mutable(part).Message(), from.Get(part).Message(), field, path, mask)
+	default:
 		copyField(to.Mutable(part).Message(), from.Get(part).Message(), field)
+		return nil
 	}
-	return nil
 }
 
 func copyField(to, from protoreflect.Message, field protoreflect.FieldDescriptor) {

@@ -99,6 +99,7 @@ type builder struct {
 	toOperators *upstream.Clients // to those of the operator
 	dial        upstream.Dial     // for identity providers of tenants
 	callGate    *front.CallLimit  // for calls of data and internal listeners
+	rates       *front.Rates      // of tenants and their callers
 	clients     *upstream.Clients // nil where neither the data port nor the admin API is
 	secrets     *seal.Keyring     // nil where nothing is sealed or opened
 	proxy       *proxy.Service    // nil where chains are neither followed nor told of
@@ -167,6 +168,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := b.share(ctx); err != nil {
 		return err
 	}
+	b.rates = front.NewRates(front.RateConfig{Deployment: rateLimits(c), Limits: b.shared.rates, Processes: b.shared.members, Metrics: d.Metrics})
 	b.logins = token.NewAuthenticator(s.meta, b.passwords, b.shared.failures).WithRefusals(b.refused).WithUses(b.uses)
 	if err := b.auditSink(); err != nil {
 		return err

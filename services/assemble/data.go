@@ -34,7 +34,7 @@ func (b builder) data(ctx context.Context) error {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: b.logins, Policies: b.policies, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Mirrors: b.mirrors, Turns: b.turns(), Calls: b.callGate, Pulls: b.pulls}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: b.logins, Policies: b.policies, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Mirrors: b.mirrors, Turns: b.turns(), Calls: b.callGate, Rates: b.rates, Pulls: b.pulls}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,
@@ -104,7 +104,7 @@ func (b builder) internal(s front.Services) {
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,
 	}
-	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.policies, b.Log, s, b.callGate, b.refused))), b.Log)
+	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.policies, b.Log, s, b.callGate, b.rates, b.refused))), b.Log)
 	l := boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: server}
 	if b.tls != nil {
 		l.TLS = web.LogHandshakes(server, b.tls.Server(), m)

@@ -22,6 +22,8 @@ type shared struct {
 	failures limit.Failures
 	leases   lease.Leases
 	changes  tenant.Changes
+	rates    *limit.Rates
+	members  func() int64 // processes that share rates
 }
 
 // share is for a process alone, unless there is a Redis.
@@ -31,6 +33,8 @@ func (b *builder) share(ctx context.Context) error {
 			failures: limit.NewLocal(token.MaxFailures, token.FailurePeriod),
 			leases:   lease.NewMemory(),
 			changes:  noopChanges{},
+			rates:    limit.NewRates(),
+			members:  func() int64 { return 1 },
 		}
 		return nil
 	}
@@ -44,11 +48,16 @@ func (b *builder) share(ctx context.Context) error {
 	}
 	changes := redischanges.New(client, b.Log, b.clearCaches)
 	b.Go("changes of hosts", func(ctx context.Context) error { changes.Run(ctx); return nil })
+	rates := limit.NewRates()
+	exchange := redislimit.NewExchange(client, rates, b.Log)
+	b.Go("rate limits", func(ctx context.Context) error { exchange.Run(ctx); return nil })
 	b.Health.AddOptional("redis", func(ctx context.Context) error { return redisconn.Ping(ctx, client) })
 	b.shared = shared{
 		failures: redislimit.New(client, token.MaxFailures, token.FailurePeriod),
 		leases:   redislease.New(redislease.Options{Redis: forLeases, Secret: b.config.InternalKey.Reveal()}),
 		changes:  changes,
+		rates:    rates,
+		members:  exchange.Members,
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/pgmeta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/janitor"
 )
 
@@ -131,6 +132,14 @@ func limits(c boot.Config) meta.Limits {
 		PrincipalGroups: c.MaxPrincipalGroups,
 		Providers:       c.MaxIdentityProviders,
 		Domains:         c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, MirrorHosts: c.MaxMirrorHosts, Events: c.MaxEvents,
+	}
+}
+
+// rateLimits are those of tenants that have none of their own.
+func rateLimits(c boot.Config) tenant.RateLimits {
+	return tenant.RateLimits{
+		Tenant: tenant.RateLimit{Requests: int64(c.TenantRequests), Egress: int64(c.TenantEgress), Uploads: int64(c.TenantUploads)},
+		Caller: tenant.RateLimit{Requests: int64(c.CallerRequests), Egress: int64(c.CallerEgress), Uploads: int64(c.CallerUploads)},
 	}
 }
 

@@ -66,7 +66,7 @@ func behindAHop(t *testing.T) func(*fronttest.Deployment, http.Handler) http.Han
 		other.Config = web.NewServer(web.Middleware{
 			Listener: "internal", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(prometheus.NewRegistry()),
 			Scheme: "http", Pace: lenient,
-		}.Wrap(front.NewInternal(calls, d.Policies, d.Log, front.Services{Registry: h}, nil, nil)), slog.New(slog.DiscardHandler))
+		}.Wrap(front.NewInternal(calls, d.Policies, d.Log, front.Services{Registry: h}, nil, nil, nil)), slog.New(slog.DiscardHandler))
 		other.Start()
 		t.Cleanup(other.Close)
 		u, err := url.Parse(other.URL)

@@ -83,7 +83,7 @@ func behindAHop(t *testing.T, d *fronttest.Deployment, p web.Pace, h http.Handle
 	other.Config = web.NewServer(web.Middleware{
 		Listener: "internal", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(prometheus.NewRegistry()),
 		Scheme: "http", Pace: p,
-	}.Wrap(front.NewInternal(calls, d.Policies, d.Log, front.Services{Upload: h}, nil, nil)), slog.New(slog.DiscardHandler))
+	}.Wrap(front.NewInternal(calls, d.Policies, d.Log, front.Services{Upload: h}, nil, nil, nil)), slog.New(slog.DiscardHandler))
 	other.Start()
 	t.Cleanup(other.Close)
 	u, err := url.Parse(other.URL)

@@ -39,6 +39,7 @@ var scenarios = []scenario{
 	{"silent", "connections that say nothing any more, on every listener and in every phase", silent},
 	{"writes", "a tenant pushes manifests of 10,000 references beside one that pushes small images", writes},
 	{"shares", "a tenant pushes and pulls on forty connections beside one that pushes on one", shares},
+	{"rates", "a tenant sends ten times as many requests as its rate allows, beside one within its own", rates},
 	{"slowputs", "four tenants send 32 manifests very slowly while a fifth pushes and pulls large ones", slowputs},
 	{"pushes", "800 clients push at once to a node on Postgres and S3", pushes},
 }

@@ -81,6 +81,15 @@ func TooSlow(ctx context.Context) bool {
 	return r != nil && r.pace != nil && r.pace.in.ended() != nil
 }
 
+// OnSent has sent called with the number of bytes of the response that the system took for the
+// client, after each part; the next part waits for as long as it returns. Call it from the
+// handler's own goroutine; outside of Middleware it does nothing.
+func OnSent(ctx context.Context, sent func(n int64) time.Duration) {
+	if r := requestOf(ctx); r != nil && r.pace != nil {
+		r.pace.sent = sent
+	}
+}
+
 // pacing is both directions of one request.
 type pacing struct {
 	in, out clock
@@ -88,6 +97,8 @@ type pacing struct {
 	conn    *conns.Conn  // nil where it is not limited
 
 	transfer atomic.Bool // counted as one of the connection
+
+	sent func(n int64) time.Duration // nil where the response is not slowed
 }
 
 func (s *pacing) beginTransfer() {
@@ -133,7 +144,7 @@ func (p pacer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !http2 {
 		s.out.taken = takenFrom(r.Context())
 	}
-	out := &pacedWriter{ResponseWriter: w, clock: &s.out, http2: http2}
+	out := &pacedWriter{ResponseWriter: w, clock: &s.out, request: s, ctx: r.Context(), http2: http2}
 	in := &pacedBody{ReadCloser: r.Body, clock: &s.in, set: conn.SetReadDeadline}
 	hasBody := r.Body != nil && r.Body != http.NoBody
 	if hasBody {

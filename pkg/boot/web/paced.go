@@ -1,12 +1,15 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // sendChunk is how much of a file is sent between checks of the clock: sendfile
@@ -60,7 +63,20 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 type pacedWriter struct {
 	http.ResponseWriter
 	*clock
-	http2 bool
+	request *pacing
+	ctx     context.Context //nolint:containedctx // the request's, as the response is
+	http2   bool
+}
+
+// done ends the wait for n bytes. More bytes wait while there are too many (OnSent).
+func (w *pacedWriter) done(n int64) {
+	_ = w.stop(n)
+	if w.request.sent == nil {
+		return
+	}
+	if wait := w.request.sent(n); wait > 0 {
+		_ = pause.For(w.ctx, wait) // what is sent to a client that left fails by itself
+	}
 }
 
 // Write waits until the client, or the system on its behalf, has taken p.
@@ -69,7 +85,7 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 		return 0, errors.Join(err, os.ErrDeadlineExceeded)
 	}
 	n, err := w.ResponseWriter.Write(p)
-	_ = w.stop(int64(n))
+	w.done(int64(n))
 	return n, err
 }
 
@@ -99,7 +115,7 @@ func (w *pacedWriter) ReadFrom(src io.Reader) (int64, error) {
 			return total, errors.Join(err, os.ErrDeadlineExceeded)
 		}
 		n, err := readFrom(w.ResponseWriter, &io.LimitedReader{R: src, N: size})
-		_ = w.stop(n)
+		w.done(n)
 		total += n
 		if limited {
 			whole.N -= n
@@ -143,7 +159,7 @@ func (w *pacedWriter) send(conn *http.ResponseController, piece []byte) (int, er
 	if err == nil && len(piece) < passed {
 		err = conn.Flush()
 	}
-	_ = w.stop(int64(n))
+	w.done(int64(n))
 	return n, err
 }
 

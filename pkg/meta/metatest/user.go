@@ -85,6 +85,27 @@ func testUsers(t *testing.T, open Open) {
 			}
 		}
 	})
+	t.Run("W236 have the rate limits of their tenant", func(t *testing.T) {
+		w := newWorld(t, open)
+		change := w.acme()
+		want := tenant.RateLimits{
+			Tenant: tenant.RateLimit{Requests: 100, Egress: 1 << 40, Uploads: -1},
+			Caller: tenant.RateLimit{Requests: -1, Uploads: 2},
+		}
+		change.RateLimits = want
+		changed, err := w.Store.UpdateTenant(t.Context(), cause(), change)
+		w.must(err)
+		site, err := w.Store.FindSite(t.Context(), tenant.Lookup{Host: "acme.reg.example", TenantSlug: "acme", Registry: tenant.MainRegistry})
+		w.must(err)
+		if changed.RateLimits != want || site.RateLimits != want || changed.Epoch != change.Epoch {
+			t.Errorf("%+v, %+v", changed.RateLimits, site.RateLimits)
+		}
+		made, err := w.Store.CreateTenant(t.Context(), cause(), meta.Tenant{Slug: "rated", RateLimits: want}, tenant.Settings{})
+		w.must(err)
+		if made.RateLimits != want {
+			t.Errorf("made with %+v", made.RateLimits)
+		}
+	})
 	t.Run("U21 are principals of access rules, by their kind", func(t *testing.T) {
 		w := newWorld(t, open)
 		w.addUser("alice")

@@ -2,6 +2,7 @@ package sqlmeta
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -11,7 +12,7 @@ import (
 
 const (
 	selectHolder = `
-SELECT t.id, t.slug, t.display_name, t.state, t.epoch, t.no_passwords, u.lim, u.used, u.overhead, u.cached, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
+SELECT t.id, t.slug, t.display_name, t.state, t.epoch, t.no_passwords, t.rate_limits, u.lim, u.used, u.overhead, u.cached, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
 FROM tenants t JOIN usage u ON u.tenant_id = t.id`
 
 	selectTenant = selectHolder + `
@@ -27,7 +28,7 @@ WHERE t.state <> 'deleted' AND t.state <> 'deleting'`
 
 func scanTenant(scan Scan) (meta.Tenant, error) {
 	var t meta.Tenant
-	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.NoPasswords, &t.Quota, &t.Used, &t.Overhead, &t.Cached, &t.Version,
+	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.NoPasswords, jsonScanner{&t.RateLimits}, &t.Quota, &t.Used, &t.Overhead, &t.Cached, &t.Version,
 		timeScanner{&t.CreatedAt}, timeScanner{&t.UpdatedAt}, timeScanner{&t.DeletedAt}, timeScanner{&t.ExpireAt})
 	return t, err
 }
@@ -75,13 +76,13 @@ FROM tenants WHERE slug = $1 ORDER BY id DESC LIMIT 1`
 	lockSlugOwnerToDelete = findSlugOwner + ` FOR UPDATE`
 
 	insertTenant = `
-INSERT INTO tenants (slug, display_name, no_passwords, state, epoch, version, created_at, updated_at) VALUES ($1, $2, $3, 'active', 1, 1, berth_now(), berth_now())
+INSERT INTO tenants (slug, display_name, no_passwords, rate_limits, state, epoch, version, created_at, updated_at) VALUES ($1, $2, $3, $4, 'active', 1, 1, berth_now(), berth_now())
 RETURNING id`
 
 	insertUsage = `INSERT INTO usage (tenant_id, used, lim) VALUES ($1, 0, $2)`
 
 	updateTenant = `
-UPDATE tenants SET display_name = $2, state = $3, no_passwords = $4, epoch = epoch + CAST(state = 'active' AND $3 = 'suspended' AS int), version = version + 1, updated_at = berth_now()
+UPDATE tenants SET display_name = $2, state = $3, no_passwords = $4, rate_limits = $5, epoch = epoch + CAST(state = 'active' AND $3 = 'suspended' AS int), version = version + 1, updated_at = berth_now()
 WHERE id = $1`
 
 	updateQuota = `UPDATE usage SET lim = $2 WHERE tenant_id = $1`
@@ -111,9 +112,13 @@ func (s *Records) CreateTenant(ctx context.Context, by meta.Cause, create meta.T
 		if err := checkSlug(t, by, create.Slug, s.lifetimes.Quarantine); err != nil {
 			return err
 		}
+		rates, err := json.Marshal(create.RateLimits)
+		if err != nil {
+			return err
+		}
 		t.OnViolation("tenants_by_slug", ErrRestart) // another transaction took the slug: find out which
 		var id tenant.ID
-		if _, err := t.Find(insertTenant, []any{create.Slug, create.DisplayName, create.NoPasswords}, &id); err != nil {
+		if _, err := t.Find(insertTenant, []any{create.Slug, create.DisplayName, create.NoPasswords, string(rates)}, &id); err != nil {
 			return err
 		}
 		if err := tenantEvent(t, by, id, "tenant.create", tenantTarget(create.Slug)); err != nil {
@@ -163,7 +168,11 @@ func (s *Records) UpdateTenant(ctx context.Context, by meta.Cause, change meta.T
 		if change.ID != 0 && change.ID != o.id {
 			return unknownTenant(change.Slug) // another tenant has its slug now
 		}
-		if err := t.Queue(updateTenant, o.id, change.DisplayName, change.State, change.NoPasswords); err != nil {
+		rates, err := json.Marshal(change.RateLimits)
+		if err != nil {
+			return err
+		}
+		if err := t.Queue(updateTenant, o.id, change.DisplayName, change.State, change.NoPasswords, string(rates)); err != nil {
 			return err
 		}
 		if change.State == tenant.Suspended {

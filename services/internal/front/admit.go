@@ -46,6 +46,10 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
+	if err := a.Rates.checkTenant(call); err != nil {
+		WriteError(w, r, err)
+		return
+	}
 	conn := web.SharedConn(r)
 	if err := a.Calls.enter(r.Context(), call.Site.Tenant, conn); err != nil {
 		WriteError(w, r, err)

@@ -37,6 +37,8 @@ type Call struct {
 	internal         bool           // another process took the request in, and logs it as well
 	log              *slog.Logger
 	refusals         *audit.Refusals // nil: nothing is counted
+	rates            *Rates
+	egress           []bound // of what is sent for the call
 }
 
 type callKey struct{}

@@ -26,6 +26,7 @@ type Config struct {
 	Refusals *audit.Refusals // counts calls that accounts have no right to; nil: nothing is
 	Mirrors  *audit.Mirrors  // counts uses of mirror hosts; nil: nothing is
 	Calls    *CallLimit      // limits running calls; nil: no limit
+	Rates    *Rates          // limits what is used within a second; nil: no limit
 	Pulls    *audit.Pulls    // is told of pulls; nil: nothing is
 }
 
@@ -62,7 +63,7 @@ type Services struct {
 // New puts the front before the services. A request passes, in this order:
 //
 //	admission  one host, known, agreeing with TLS, of a tenant that is not suspended,
-//	           and that is below its limit of calls
+//	           and that is below its limits of requests a second and of calls
 //	pages      web pages of unlisted origins are refused
 //	router     by path, through authentication, to a service
 //

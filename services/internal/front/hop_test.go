@@ -75,7 +75,7 @@ func listenInternal(t *testing.T, key string, logged *journal, s front.Services)
 	log := slog.New(slog.NewTextHandler(logged, nil))
 	server := httptest.NewUnstartedServer(web.Middleware{
 		Listener: "internal", Log: log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(prometheus.NewRegistry()), Scheme: "http",
-	}.Wrap(front.NewInternal(access.NewInternal(key), noPolicies, log, s, nil, nil)))
+	}.Wrap(front.NewInternal(access.NewInternal(key), noPolicies, log, s, nil, nil, nil)))
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.Start()
 	t.Cleanup(server.Close)

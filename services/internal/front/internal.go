@@ -18,10 +18,10 @@ import (
 
 // NewInternal serves calls that the fronts of other processes forward: the host is
 // known, the caller authenticated. Rights are decided here, as behind New.
-// room limits running calls; nil: no limit. refusals counts what is denied; nil:
+// room limits running calls, and rates is told of redirects; nil: no limit. refusals counts what is denied; nil:
 // nothing is.
-func NewInternal(known *access.Internal, policies *access.Policies, log *slog.Logger, s Services, room *CallLimit, refusals *audit.Refusals) http.Handler {
-	return internal{known, policies, log, s, room, refusals}
+func NewInternal(known *access.Internal, policies *access.Policies, log *slog.Logger, s Services, room *CallLimit, rates *Rates, refusals *audit.Refusals) http.Handler {
+	return internal{known, policies, log, s, room, rates, refusals}
 }
 
 type internal struct {
@@ -30,6 +30,7 @@ type internal struct {
 	log      *slog.Logger
 	Services
 	room     *CallLimit
+	rates    *Rates
 	refusals *audit.Refusals
 }
 
@@ -62,6 +63,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	LogPrincipal(r.Context(), call.Principal)
+	i.rates.observe(r.Context(), call)
 	web.SetRoute(r.Context(), call.Route.Kind.String())
 	i.serveRoute(w, r)
 }

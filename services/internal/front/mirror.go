@@ -74,6 +74,10 @@ func (s router) serveMirror(w http.ResponseWriter, r *http.Request) {
 	case call.Route.Kind == ocihttp.Base:
 		writeBase(w, r)
 	default:
+		if err := s.Rates.admit(r.Context(), call, false); err != nil {
+			WriteError(w, r, err)
+			return
+		}
 		if s.Pulls != nil {
 			defer s.tellPull(w.Header(), r, call)
 		}

@@ -39,7 +39,7 @@ func TestU84_DenialsAcrossTheHopAreCounted(t *testing.T) {
 	})
 	back := httptest.NewServer(web.Middleware{
 		Listener: "internal", Log: log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(prometheus.NewRegistry()), Scheme: "http",
-	}.Wrap(front.NewInternal(access.NewInternal(deploymentKey), noPolicies, log, front.Services{Upload: denies}, nil, refusals)))
+	}.Wrap(front.NewInternal(access.NewInternal(deploymentKey), noPolicies, log, front.Services{Upload: denies}, nil, nil, refusals)))
 	t.Cleanup(back.Close)
 	h := hopTo(t, back.URL, 0)
 	for range 30 {

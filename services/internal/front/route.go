@@ -34,6 +34,10 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path := r.URL.EscapedPath()
 	if isToken(path) {
+		if err := s.Rates.admit(r.Context(), CallOf(r.Context()), true); err != nil { // its caller is found by the token service
+			WriteError(w, r, err)
+			return
+		}
 		s.serveToken(w, r)
 		return
 	}
@@ -68,6 +72,16 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
+	if err := s.Rates.admit(r.Context(), call, call.isStranger()); err != nil {
+		WriteError(w, r, err)
+		return
+	}
+	end, err := s.Rates.beginUpload(r, call)
+	if err != nil {
+		WriteError(w, r, err)
+		return
+	}
+	defer end()
 	if s.Pulls != nil {
 		defer s.tellPull(w.Header(), r, call) // a client that leaves before the end has pulled, too
 	}

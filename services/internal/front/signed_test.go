@@ -268,7 +268,7 @@ func TestS94_RefusedCallsAreCounted(t *testing.T) {
 	})
 	back := httptest.NewServer(web.Middleware{
 		Listener: "internal", Log: log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(reg), Scheme: "http",
-	}.Wrap(front.NewInternal(access.NewInternal(deploymentKey), noPolicies, log, front.Services{Token: service}, nil, nil)))
+	}.Wrap(front.NewInternal(access.NewInternal(deploymentKey), noPolicies, log, front.Services{Token: service}, nil, nil, nil)))
 	t.Cleanup(back.Close)
 	var taken captured
 	tap := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -54,6 +54,8 @@ type Deployment struct {
 	Proxies []netip.Prefix
 	// Calls limits running calls; nil: no limit.
 	Calls *front.CallLimit
+	// Rates limits what is used within a second; nil: no limit.
+	Rates *front.Rates
 
 	// Origins are those of web pages that may use the registry, likewise.
 	Origins web.Origins
@@ -145,7 +147,7 @@ func (d *Deployment) Handler(s front.Services) http.Handler {
 	return web.Middleware{
 		Listener: "data", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(d.registry),
 		Scheme: "http", Proxies: d.Proxies, Pace: d.Pace, Pauses: d.Pauses,
-	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Policies: d.Policies, Log: d.Log, Origins: d.Origins, Calls: d.Calls}, s))
+	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Policies: d.Policies, Log: d.Log, Origins: d.Origins, Calls: d.Calls, Rates: d.Rates}, s))
 }
 
 // Serve starts the data port; it stops with the test. A service that is nil

@@ -131,6 +131,7 @@ func contentLost(b meta.Blob, cause error) error {
 // Send streams a blob: Range, several ranges and If-Range are net/http's.
 func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenBlobResponse) error {
 	if b.URL != "" {
+		front.CallOf(ctx).CountRedirect(b.Size)
 		return sendRedirect(w, b)
 	}
 	defer func() {

@@ -116,8 +116,11 @@ type Tenant struct {
 	// Clients of registries log in with keys and access tokens only, not with passwords of
 	// users.
 	DisablePasswordLogin bool `protobuf:"varint,11,opt,name=disable_password_login,json=disablePasswordLogin,proto3" json:"disable_password_login,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// What may be used of the tenant's registries within a second and at once, in all
+	// processes of the deployment together.
+	RateLimits    *RateLimits `protobuf:"bytes,12,opt,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tenant) Reset() {
@@ -227,6 +230,139 @@ func (x *Tenant) GetDisablePasswordLogin() bool {
 	return false
 }
 
+func (x *Tenant) GetRateLimits() *RateLimits {
+	if x != nil {
+		return x.RateLimits
+	}
+	return nil
+}
+
+// What may be used of the registries of a tenant.
+type RateLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By all callers together.
+	Tenant *RateLimit `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// By each caller: an account, whichever of its keys it uses, or without one, also at a
+	// mirror host, an address (of IPv6 its network of 64 bits). Requests for tokens, and those
+	// of callers that have no right, count for the address only.
+	Caller        *RateLimit `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimits) Reset() {
+	*x = RateLimits{}
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimits) ProtoMessage() {}
+
+func (x *RateLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimits.ProtoReflect.Descriptor instead.
+func (*RateLimits) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RateLimits) GetTenant() *RateLimit {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
+func (x *RateLimits) GetCaller() *RateLimit {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+// A bound. Of each number 0 means that of the deployment, which is no bound unless its
+// settings name one, and -1 means no bound.
+type RateLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests a second. What two seconds bring, and 20 at least, may be sent at once. More is
+	// answered 429 with `Retry-After`.
+	RequestsPerSecond int32 `protobuf:"varint,1,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
+	// Bytes of manifests and blobs a second, 1,048,576 at least. Downloads become slower; where
+	// the bytes come from the blob store by a redirect, later downloads are answered 429 until
+	// these are paid off.
+	EgressBytesPerSecond int64 `protobuf:"varint,2,opt,name=egress_bytes_per_second,json=egressBytesPerSecond,proto3" json:"egress_bytes_per_second,omitempty"`
+	// Bodies of blobs that are received at once. More wait for 10 seconds, and are answered 429
+	// then.
+	ConcurrentUploads int32 `protobuf:"varint,3,opt,name=concurrent_uploads,json=concurrentUploads,proto3" json:"concurrent_uploads,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RateLimit) GetRequestsPerSecond() int32 {
+	if x != nil {
+		return x.RequestsPerSecond
+	}
+	return 0
+}
+
+func (x *RateLimit) GetEgressBytesPerSecond() int64 {
+	if x != nil {
+		return x.EgressBytesPerSecond
+	}
+	return 0
+}
+
+func (x *RateLimit) GetConcurrentUploads() int32 {
+	if x != nil {
+		return x.ConcurrentUploads
+	}
+	return 0
+}
+
 type CreateTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The slug: `[a-z][a-z0-9-]{1,30}` without `--`. It becomes part of
@@ -241,7 +377,7 @@ type CreateTenantRequest struct {
 
 func (x *CreateTenantRequest) Reset() {
 	*x = CreateTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[1]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +389,7 @@ func (x *CreateTenantRequest) String() string {
 func (*CreateTenantRequest) ProtoMessage() {}
 
 func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[1]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +402,7 @@ func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantRequest.ProtoReflect.Descriptor instead.
 func (*CreateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{1}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateTenantRequest) GetTenantId() string {
@@ -301,7 +437,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +449,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +462,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{2}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetTenantRequest) GetName() string {
@@ -350,7 +486,7 @@ type ListTenantsRequest struct {
 
 func (x *ListTenantsRequest) Reset() {
 	*x = ListTenantsRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +498,7 @@ func (x *ListTenantsRequest) String() string {
 func (*ListTenantsRequest) ProtoMessage() {}
 
 func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +511,7 @@ func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{3}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListTenantsRequest) GetPageSize() int32 {
@@ -410,7 +546,7 @@ type ListTenantsResponse struct {
 
 func (x *ListTenantsResponse) Reset() {
 	*x = ListTenantsResponse{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[4]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +558,7 @@ func (x *ListTenantsResponse) String() string {
 func (*ListTenantsResponse) ProtoMessage() {}
 
 func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[4]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +571,7 @@ func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{4}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListTenantsResponse) GetTenants() []*Tenant {
@@ -469,7 +605,7 @@ type UpdateTenantRequest struct {
 
 func (x *UpdateTenantRequest) Reset() {
 	*x = UpdateTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +617,7 @@ func (x *UpdateTenantRequest) String() string {
 func (*UpdateTenantRequest) ProtoMessage() {}
 
 func (x *UpdateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +630,7 @@ func (x *UpdateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTenantRequest.ProtoReflect.Descriptor instead.
 func (*UpdateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{5}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UpdateTenantRequest) GetTenant() *Tenant {
@@ -544,7 +680,7 @@ type DeleteTenantRequest struct {
 
 func (x *DeleteTenantRequest) Reset() {
 	*x = DeleteTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +692,7 @@ func (x *DeleteTenantRequest) String() string {
 func (*DeleteTenantRequest) ProtoMessage() {}
 
 func (x *DeleteTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +705,7 @@ func (x *DeleteTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTenantRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{6}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteTenantRequest) GetName() string {
@@ -621,7 +757,7 @@ type UndeleteTenantRequest struct {
 
 func (x *UndeleteTenantRequest) Reset() {
 	*x = UndeleteTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +769,7 @@ func (x *UndeleteTenantRequest) String() string {
 func (*UndeleteTenantRequest) ProtoMessage() {}
 
 func (x *UndeleteTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +782,7 @@ func (x *UndeleteTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteTenantRequest.ProtoReflect.Descriptor instead.
 func (*UndeleteTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{7}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UndeleteTenantRequest) GetName() string {
@@ -684,7 +820,7 @@ type SuspendTenantRequest struct {
 
 func (x *SuspendTenantRequest) Reset() {
 	*x = SuspendTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +832,7 @@ func (x *SuspendTenantRequest) String() string {
 func (*SuspendTenantRequest) ProtoMessage() {}
 
 func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +845,7 @@ func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{8}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SuspendTenantRequest) GetName() string {
@@ -747,7 +883,7 @@ type ResumeTenantRequest struct {
 
 func (x *ResumeTenantRequest) Reset() {
 	*x = ResumeTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[9]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +895,7 @@ func (x *ResumeTenantRequest) String() string {
 func (*ResumeTenantRequest) ProtoMessage() {}
 
 func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[9]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +908,7 @@ func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{9}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResumeTenantRequest) GetName() string {
@@ -800,7 +936,7 @@ var File_berth_admin_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x04\n" +
+	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x05\n" +
 	"\x06Tenant\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12!\n" +
@@ -818,7 +954,9 @@ const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"expireTime\x124\n" +
-	"\x16disable_password_login\x18\v \x01(\bR\x14disablePasswordLogin\"R\n" +
+	"\x16disable_password_login\x18\v \x01(\bR\x14disablePasswordLogin\x12;\n" +
+	"\vrate_limits\x18\f \x01(\v2\x1a.berth.admin.v1.RateLimitsR\n" +
+	"rateLimits\"R\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -826,7 +964,15 @@ const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\tSUSPENDED\x10\x02\x12\v\n" +
 	"\aDELETED\x10\x03\x12\n" +
 	"\n" +
-	"\x06PURGED\x10\x04\"\x87\x01\n" +
+	"\x06PURGED\x10\x04\"r\n" +
+	"\n" +
+	"RateLimits\x121\n" +
+	"\x06tenant\x18\x01 \x01(\v2\x19.berth.admin.v1.RateLimitR\x06tenant\x121\n" +
+	"\x06caller\x18\x02 \x01(\v2\x19.berth.admin.v1.RateLimitR\x06caller\"\xa1\x01\n" +
+	"\tRateLimit\x12.\n" +
+	"\x13requests_per_second\x18\x01 \x01(\x05R\x11requestsPerSecond\x125\n" +
+	"\x17egress_bytes_per_second\x18\x02 \x01(\x03R\x14egressBytesPerSecond\x12-\n" +
+	"\x12concurrent_uploads\x18\x03 \x01(\x05R\x11concurrentUploads\"\x87\x01\n" +
 	"\x13CreateTenantRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12.\n" +
 	"\x06tenant\x18\x02 \x01(\v2\x16.berth.admin.v1.TenantR\x06tenant\x12#\n" +
@@ -879,37 +1025,42 @@ func file_berth_admin_v1_tenant_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_tenant_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_berth_admin_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_berth_admin_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_berth_admin_v1_tenant_proto_goTypes = []any{
 	(Tenant_State)(0),             // 0: berth.admin.v1.Tenant.State
 	(*Tenant)(nil),                // 1: berth.admin.v1.Tenant
-	(*CreateTenantRequest)(nil),   // 2: berth.admin.v1.CreateTenantRequest
-	(*GetTenantRequest)(nil),      // 3: berth.admin.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),    // 4: berth.admin.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),   // 5: berth.admin.v1.ListTenantsResponse
-	(*UpdateTenantRequest)(nil),   // 6: berth.admin.v1.UpdateTenantRequest
-	(*DeleteTenantRequest)(nil),   // 7: berth.admin.v1.DeleteTenantRequest
-	(*UndeleteTenantRequest)(nil), // 8: berth.admin.v1.UndeleteTenantRequest
-	(*SuspendTenantRequest)(nil),  // 9: berth.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),   // 10: berth.admin.v1.ResumeTenantRequest
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 12: google.protobuf.FieldMask
+	(*RateLimits)(nil),            // 2: berth.admin.v1.RateLimits
+	(*RateLimit)(nil),             // 3: berth.admin.v1.RateLimit
+	(*CreateTenantRequest)(nil),   // 4: berth.admin.v1.CreateTenantRequest
+	(*GetTenantRequest)(nil),      // 5: berth.admin.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),    // 6: berth.admin.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),   // 7: berth.admin.v1.ListTenantsResponse
+	(*UpdateTenantRequest)(nil),   // 8: berth.admin.v1.UpdateTenantRequest
+	(*DeleteTenantRequest)(nil),   // 9: berth.admin.v1.DeleteTenantRequest
+	(*UndeleteTenantRequest)(nil), // 10: berth.admin.v1.UndeleteTenantRequest
+	(*SuspendTenantRequest)(nil),  // 11: berth.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),   // 12: berth.admin.v1.ResumeTenantRequest
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 14: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_tenant_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.Tenant.state:type_name -> berth.admin.v1.Tenant.State
-	11, // 1: berth.admin.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
-	11, // 2: berth.admin.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
-	11, // 3: berth.admin.v1.Tenant.delete_time:type_name -> google.protobuf.Timestamp
-	11, // 4: berth.admin.v1.Tenant.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 5: berth.admin.v1.CreateTenantRequest.tenant:type_name -> berth.admin.v1.Tenant
-	1,  // 6: berth.admin.v1.ListTenantsResponse.tenants:type_name -> berth.admin.v1.Tenant
-	1,  // 7: berth.admin.v1.UpdateTenantRequest.tenant:type_name -> berth.admin.v1.Tenant
-	12, // 8: berth.admin.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 1: berth.admin.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
+	13, // 2: berth.admin.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
+	13, // 3: berth.admin.v1.Tenant.delete_time:type_name -> google.protobuf.Timestamp
+	13, // 4: berth.admin.v1.Tenant.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 5: berth.admin.v1.Tenant.rate_limits:type_name -> berth.admin.v1.RateLimits
+	3,  // 6: berth.admin.v1.RateLimits.tenant:type_name -> berth.admin.v1.RateLimit
+	3,  // 7: berth.admin.v1.RateLimits.caller:type_name -> berth.admin.v1.RateLimit
+	1,  // 8: berth.admin.v1.CreateTenantRequest.tenant:type_name -> berth.admin.v1.Tenant
+	1,  // 9: berth.admin.v1.ListTenantsResponse.tenants:type_name -> berth.admin.v1.Tenant
+	1,  // 10: berth.admin.v1.UpdateTenantRequest.tenant:type_name -> berth.admin.v1.Tenant
+	14, // 11: berth.admin.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_tenant_proto_init() }
@@ -923,7 +1074,7 @@ func file_berth_admin_v1_tenant_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_tenant_proto_rawDesc), len(file_berth_admin_v1_tenant_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
