@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -96,14 +96,8 @@ var errOther = errors.New("it is of another manifest")
 // bundle is the part of a Sigstore bundle that is needed to verify it with a key
 // (sigstore/protobuf-specs, sigstore_bundle.proto).
 type bundle struct {
-	Envelope *struct {
-		Payload     []byte `json:"payload"`
-		PayloadType string `json:"payloadType"`
-		Signatures  []struct {
-			Sig []byte `json:"sig"`
-		} `json:"signatures"`
-	} `json:"dsseEnvelope"`
-	Message *struct {
+	Envelope *envelope `json:"dsseEnvelope"`
+	Message  *struct {
 		Digest struct {
 			Algorithm string `json:"algorithm"`
 			Digest    []byte `json:"digest"`
@@ -118,11 +112,9 @@ type statement struct {
 	Subject []struct {
 		Digest map[string]string `json:"digest"`
 	} `json:"subject"`
-	PredicateType string `json:"predicateType"`
+	PredicateType string         `json:"predicateType"`
+	Predicate     jsontext.Value `json:"predicate"`
 }
-
-// inToto is the payload type of an envelope with a statement.
-const inToto = "application/vnd.in-toto+json"
 
 // ReadBundle reads a Sigstore bundle for the manifest d: an envelope with a statement that
 // signs it, or a signature of its bytes, which load returns.
@@ -141,17 +133,14 @@ func ReadBundle(document []byte, d oci.Digest, load func() ([]byte, error)) (Sig
 		manifest, err := load()
 		return Signature{manifest, [][]byte{b.Message.Signature}}, err
 	}
-	if b.Envelope.PayloadType != inToto {
-		return Signature{}, errors.New("the envelope of the bundle has no in-toto statement")
-	}
-	if err := checkStatement(b.Envelope.Payload, d); err != nil {
+	said, err := b.Envelope.statement(d)
+	if err != nil {
 		return Signature{}, err
 	}
-	s := Signature{message: envelope(inToto, b.Envelope.Payload)}
-	for _, one := range b.Envelope.Signatures[:min(len(b.Envelope.Signatures), maxSignatures)] {
-		s.signatures = append(s.signatures, one.Sig)
+	if said.PredicateType != SignPredicate {
+		return Signature{}, errors.New("it is an attestation, not a signature")
 	}
-	return s, nil
+	return b.Envelope.signature(), nil
 }
 
 // checkMessage compares the digest that a message signature names, if it names one. The
@@ -163,30 +152,4 @@ func checkMessage(b bundle, d oci.Digest) error {
 		return errOther
 	}
 	return nil
-}
-
-func checkStatement(text []byte, d oci.Digest) error {
-	var s statement
-	if err := json.Unmarshal(text, &s); err != nil {
-		return errors.New("the statement of the bundle is not a JSON document that can be read")
-	}
-	if s.Type != "https://in-toto.io/Statement/v1" && s.Type != "https://in-toto.io/Statement/v0.1" {
-		return errors.New("the envelope of the bundle has no in-toto statement")
-	}
-	if s.PredicateType != SignPredicate {
-		return errors.New("it is an attestation, not a signature")
-	}
-	for _, one := range s.Subject {
-		if one.Digest[string(d.Algorithm())] == d.Hex() {
-			return nil
-		}
-	}
-	return errOther
-}
-
-// envelope is the message that a DSSE envelope's signatures are of (secure-systems-lab/dsse,
-// protocol.md, "PAE").
-func envelope(kind string, payload []byte) []byte {
-	head := "DSSEv1 " + strconv.Itoa(len(kind)) + " " + kind + " " + strconv.Itoa(len(payload)) + " "
-	return append([]byte(head), payload...)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/scan"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -21,6 +22,7 @@ type PullRule struct {
 	TrustedRoot   string   // of Identities; empty: the operator's
 	ArtifactTypes []string // each is that of a referrer of the image
 
+	Scan   ScanRequirement
 	MinAge time.Duration // since an image of an upstream was seen first
 
 	Enforced    bool // pulls are refused; else they are only counted
@@ -30,6 +32,15 @@ type PullRule struct {
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }
+
+// ScanRequirement is what the newest result of a scan of an image must be.
+type ScanRequirement struct {
+	MaxAge      time.Duration `json:"max_age,omitempty"`      // since the scan ended; 0: any
+	MaxSeverity scan.Severity `json:"max_severity,omitempty"` // of its findings; scan.Unspecified: any
+}
+
+// None reports whether no result is asked for.
+func (r ScanRequirement) None() bool { return r == ScanRequirement{} }
 
 // Selects reports whether the rule is for a pull from the repository of a registry, by a tag,
 // which is empty for a pull by digest.

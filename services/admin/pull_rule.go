@@ -108,8 +108,12 @@ func pullRuleOf(m *pb.PullRule) (meta.PullRule, error) {
 			return r, invalid(fieldPullRule+"min_age", "%s is out of range: from 0s to 87600h, such as \"24h\"", d.AsDuration())
 		}
 	}
-	if len(r.Keys)+len(r.Identities)+len(r.ArtifactTypes) == 0 && r.MinAge == 0 {
-		return r, invalid(fieldPullRule+"public_keys", "the rule asks nothing; set public_keys, identities, artifact_types or min_age")
+	var err error
+	if r.Scan, err = scanRequirementOf(fieldPullRule+"scan", m.GetScan()); err != nil {
+		return r, err
+	}
+	if len(r.Keys)+len(r.Identities)+len(r.ArtifactTypes) == 0 && r.MinAge == 0 && r.Scan.None() {
+		return r, invalid(fieldPullRule+"public_keys", "the rule asks nothing; set public_keys, identities, artifact_types, scan or min_age")
 	}
 	return r, nil
 }
@@ -119,7 +123,7 @@ func pullRuleMessage(t meta.Tenant, r meta.PullRule) *pb.PullRule {
 		Name:        "tenants/" + t.Slug + "/pullRules/" + r.Slug,
 		DisplayName: r.DisplayName,
 		Registry:    r.Registry, Repositories: r.Repositories, Tags: r.Tags, Disabled: r.Disabled,
-		PublicKeys: r.Keys, Identities: signerIdentityMessages(r.Identities), TrustedRoot: r.TrustedRoot, ArtifactTypes: r.ArtifactTypes, Mode: pb.PullRule_OBSERVE,
+		PublicKeys: r.Keys, Identities: signerIdentityMessages(r.Identities), TrustedRoot: r.TrustedRoot, ArtifactTypes: r.ArtifactTypes, Scan: scanRequirementMessage(r.Scan), Mode: pb.PullRule_OBSERVE,
 	}
 	if r.MinAge > 0 {
 		m.MinAge = durationpb.New(r.MinAge)

@@ -15,7 +15,7 @@ type row struct {
 
 // The groups that rows name.
 var (
-	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity", "pkg/fairgate", "pkg/tagrule", "pkg/retention", "pkg/ttlcache", "pkg/pause"}
+	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity", "pkg/fairgate", "pkg/tagrule", "pkg/retention", "pkg/scan", "pkg/ttlcache", "pkg/pause"}
 	contracts = []string{"pkg/blob", "pkg/meta", "pkg/lease", "pkg/limit"}
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web", "pkg/boot/conns"}
 	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream", "pkg/credential"}
@@ -54,6 +54,7 @@ var table = []row{
 	{pattern: "pkg/tagrule", may: []string{"pkg/oci"}, never: noIO},
 	{pattern: "pkg/retention", may: []string{"pkg/fault", "pkg/oci", "pkg/tagrule"}, never: noIO, tests: []string{"pkg/dice", "pkg/retention/retentiontest"}},
 	{pattern: "pkg/retention/retentiontest", may: []string{"pkg/retention", "pkg/tagrule"}, never: noIO},
+	{pattern: "pkg/scan", never: noIO},
 	{pattern: "pkg/fairgate", never: noIO},
 	{pattern: "pkg/pause", never: noIO},
 

@@ -119,13 +119,29 @@ func Statement(predicate string, d oci.Digest) []byte {
 	return fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{%q:%q}}],"predicateType":%q}`, d.Algorithm(), d.Hex(), predicate)
 }
 
+// Attestation is an in-toto statement that says something about d, in JSON.
+func Attestation(predicate string, said []byte, d oci.Digest) []byte {
+	return fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v0.1","subject":[{"name":"app","digest":{%q:%q}}],"predicateType":%q,"predicate":%s}`,
+		d.Algorithm(), d.Hex(), predicate, said)
+}
+
 // Envelope is a bundle with a signed statement.
 func (s Signer) Envelope(statement []byte) []byte {
-	const kind = "application/vnd.in-toto+json"
-	message := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(kind), kind, len(statement), statement)
-	return bundle("dsseEnvelope", map[string]any{
-		"payload": statement, "payloadType": kind, "signatures": []any{map[string]any{"sig": s.Sign(message, false), "keyid": ""}},
-	})
+	return bundle("dsseEnvelope", s.envelope(statement))
+}
+
+// EnvelopeLayer is a signed statement as a layer by itself.
+func (s Signer) EnvelopeLayer(statement []byte) ocitest.Content {
+	b, err := json.Marshal(s.envelope(statement))
+	if err != nil {
+		panic(err) // it has only strings and bytes
+	}
+	return ocitest.New(cosign.Envelope, b)
+}
+
+func (s Signer) envelope(statement []byte) map[string]any {
+	message := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(cosign.InToto), cosign.InToto, len(statement), statement)
+	return map[string]any{"payload": statement, "payloadType": cosign.InToto, "signatures": []any{map[string]any{"sig": s.Sign(message, false), "keyid": ""}}}
 }
 
 // Message is a bundle with a signature of a manifest's bytes.

@@ -26,21 +26,21 @@ func (s Signature) Signer(r *Root) (Identity, error) {
 	err := errNoTime
 	if r.logged != nil && len(s.entity.GetVerificationMaterial().GetTlogEntries()) > 0 {
 		var who Identity
-		if who, err = s.verify(r.logged); err == nil {
+		if who, err = s.verify(r.logged, s.entity); err == nil {
 			return who, nil
 		}
 	}
 	if r.timed != nil && len(s.entity.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps()) > 0 {
-		return s.verify(r.timed)
+		return s.verify(r.timed, s.timed())
 	}
 	return Identity{}, err
 }
 
 // verify has the signature verified. The identity is compared by the caller, who can then
 // say whose signature was found.
-func (s Signature) verify(v *verify.Verifier) (Identity, error) {
+func (s Signature) verify(v *verify.Verifier, entity verify.SignedEntity) (Identity, error) {
 	result, err := guarded(func() (*verify.VerificationResult, error) {
-		return v.Verify(s.entity, verify.NewPolicy(s.signed(), verify.WithoutIdentitiesUnsafe()))
+		return v.Verify(entity, verify.NewPolicy(s.signed(), verify.WithoutIdentitiesUnsafe()))
 	})
 	if err != nil {
 		return Identity{}, err

@@ -41,8 +41,9 @@ var ErrNoCertificate = errors.New("it has no certificate")
 // Signature is one by a certificate. What it says was compared with the manifest; who signed
 // it is yet to be verified.
 type Signature struct {
-	entity *bundle.Bundle
-	signed func() verify.ArtifactPolicyOption
+	entity  *bundle.Bundle
+	signed  func() verify.ArtifactPolicyOption
+	stamped []byte // what its timestamps are of; nil: the signature
 }
 
 // ReadSimple reads the signature of a simple signing payload for the manifest d from the
@@ -160,11 +161,16 @@ func ReadBundle(document []byte, d oci.Digest, load func() ([]byte, error)) (Sig
 		}
 		return read(parsed, ofBytes(manifest))
 	}
+	return readAbout(parsed, d)
+}
+
+// readAbout reads the signature of a statement about d.
+func readAbout(b *protobundle.Bundle, d oci.Digest) (Signature, error) {
 	raw, err := hex.DecodeString(d.Hex())
 	if err != nil {
 		return Signature{}, err
 	}
-	return read(parsed, func() verify.ArtifactPolicyOption { return verify.WithArtifactDigest(string(d.Algorithm()), raw) })
+	return read(b, func() verify.ArtifactPolicyOption { return verify.WithArtifactDigest(string(d.Algorithm()), raw) })
 }
 
 func ofBytes(b []byte) func() verify.ArtifactPolicyOption {
@@ -199,5 +205,5 @@ func read(b *protobundle.Bundle, signed func() verify.ArtifactPolicyOption) (Sig
 	if err != nil {
 		return Signature{}, fmt.Errorf("the bundle cannot be read: %w", err)
 	}
-	return Signature{entity, signed}, nil
+	return Signature{entity: entity, signed: signed}, nil
 }

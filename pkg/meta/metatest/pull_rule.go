@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/scan"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -20,7 +21,7 @@ func testPullRules(t *testing.T, open Open) {
 		r.DisplayName, r.Registry = "Releases", tenant.MainRegistry
 		r.Identities, r.TrustedRoot = []meta.SignerIdentity{{Issuer: "https://login.example", Subject: "*@example.com"}}, "a root"
 		r.Repositories, r.Tags, r.Keys, r.ArtifactTypes = []string{"team/**"}, []string{"v*"}, []string{"a key"}, []string{"application/spdx+json"}
-		r.Enforced, r.MinAge = true, time.Hour
+		r.Enforced, r.MinAge, r.Scan = true, time.Hour, meta.ScanRequirement{MaxAge: time.Hour, MaxSeverity: scan.Medium}
 		made, err := w.Store.CreatePullRule(t.Context(), by, r)
 		w.must(err)
 		want := r

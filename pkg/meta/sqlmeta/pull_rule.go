@@ -49,18 +49,19 @@ type pullRuleBody struct {
 	Identities    []meta.SignerIdentity `json:"identities,omitempty"`
 	TrustedRoot   string                `json:"trusted_root,omitempty"`
 	ArtifactTypes []string              `json:"artifact_types,omitempty"`
+	Scan          meta.ScanRequirement  `json:"scan,omitzero"`
 	MinAge        time.Duration         `json:"min_age,omitempty"`
 	Enforced      bool                  `json:"enforced,omitempty"`
 }
 
 func encodePullRule(r meta.PullRule) (string, error) {
-	encoded, err := json.Marshal(pullRuleBody{r.Repositories, r.Tags, r.Keys, r.Identities, r.TrustedRoot, r.ArtifactTypes, r.MinAge, r.Enforced})
+	encoded, err := json.Marshal(pullRuleBody{r.Repositories, r.Tags, r.Keys, r.Identities, r.TrustedRoot, r.ArtifactTypes, r.Scan, r.MinAge, r.Enforced})
 	return string(encoded), err
 }
 
 func (b pullRuleBody) fill(r *meta.PullRule) {
 	r.Repositories, r.Tags, r.Keys, r.ArtifactTypes = b.Repositories, b.Tags, b.Keys, b.ArtifactTypes
-	r.Identities, r.TrustedRoot, r.MinAge, r.Enforced = b.Identities, b.TrustedRoot, b.MinAge, b.Enforced
+	r.Identities, r.TrustedRoot, r.Scan, r.MinAge, r.Enforced = b.Identities, b.TrustedRoot, b.Scan, b.MinAge, b.Enforced
 }
 
 func scanPullRule(scan Scan) (meta.PullRule, error) {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/cosign"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/scan"
 	"github.com/berth-registry/berth/services/internal/respond"
 )
 
@@ -60,25 +62,27 @@ func (s Stored) OpenBlob(ctx context.Context, r meta.Repo, d oci.Descriptor) (io
 // maxListed is how many referrers of one type are listed, of which most may be attestations.
 const maxListed = 1000
 
-// ListReferrers implements Content. Those that have the type of signatures come first, so that
-// no number of others hides them.
+// listedApart are the types of signatures, attestations and results of scans.
+var listedApart = []string{cosign.Bundle, cosign.SignatureArtifact, cosign.InToto, scan.SARIF}
+
+// ListReferrers implements Content. Those that are listed apart come first, so that no number of
+// others hides them.
 func (s Stored) ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest) ([]meta.Referrer, error) {
 	var all []meta.Referrer
-	for _, list := range []struct {
-		artifactType string
-		most         int
-	}{{cosign.Bundle, maxListed}, {cosign.SignatureArtifact, maxListed}, {"", maxEvidence}} {
-		rows, err := s.Meta.ListReferrers(ctx, r, subject, list.artifactType, meta.Page{Size: list.most})
+	for _, one := range listedApart {
+		rows, err := s.Meta.ListReferrers(ctx, r, subject, one, meta.Page{Size: maxListed})
 		if err != nil {
 			return nil, chain.Internal(err)
 		}
-		for _, row := range rows {
-			if list.artifactType != "" || row.ArtifactType != cosign.Bundle && row.ArtifactType != cosign.SignatureArtifact {
-				all = append(all, row)
-			}
+		all = append(all, rows...)
+	}
+	rows, err := s.Meta.ListReferrers(ctx, r, subject, "", meta.Page{Size: maxEvidence})
+	for _, row := range rows {
+		if !slices.Contains(listedApart, row.ArtifactType) {
+			all = append(all, row)
 		}
 	}
-	return all, nil
+	return all, chain.Internal(err)
 }
 
 // Hosted is the content that is pushed.

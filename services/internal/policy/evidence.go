@@ -17,7 +17,7 @@ import (
 // evidenceTypes are the media types of what is said about images: signatures, attestations
 // and SBOMs.
 var evidenceTypes = []string{
-	cosign.SimpleSigning, "application/vnd.dsse.envelope.v1+json", "application/vnd.in-toto+json",
+	cosign.SimpleSigning, cosign.Envelope, cosign.InToto,
 	"application/jose+json", "application/cose", // Notation's signatures
 	"text/spdx", "text/spdx+json", "text/spdx+xml", "application/spdx+json", "application/vnd.syft+json",
 	"application/vnd.cyclonedx", "application/vnd.cyclonedx+json", "application/vnd.cyclonedx+xml",

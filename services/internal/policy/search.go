@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/cosign"
+	"github.com/berth-registry/berth/pkg/cosign/keyless"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -117,18 +118,30 @@ func (l *look) fail(err error) {
 	}
 }
 
-// readManifest reads the signatures of a manifest that has them as layers.
-func (l *look) readManifest(ctx context.Context, ref oci.Reference) {
+// find finds a manifest that has a config, and layers besides.
+func (l *look) find(ctx context.Context, ref oci.Reference) (companion, bool) {
 	m, err := l.from.FindManifest(ctx, l.repo, ref)
 	if err != nil {
 		l.fail(err)
-		return
+		return companion{}, false
 	}
 	parsed, err := oci.ParseManifest(m.MediaType, m.Payload)
-	if err != nil || parsed.Config == nil {
+	return companion{parsed, m.Digest}, err == nil && parsed.Config != nil
+}
+
+// companion is a manifest that was looked up.
+type companion struct {
+	*oci.Manifest
+	digest oci.Digest
+}
+
+// readManifest reads the signatures of a manifest that has them as layers.
+func (l *look) readManifest(ctx context.Context, ref oci.Reference) {
+	m, ok := l.find(ctx, ref)
+	if !ok {
 		return
 	}
-	for _, layer := range parsed.Blobs[1:] {
+	for _, layer := range m.Blobs[1:] {
 		if layer.MediaType != cosign.SimpleSigning && layer.MediaType != cosign.Bundle {
 			continue
 		}
@@ -136,7 +149,7 @@ func (l *look) readManifest(ctx context.Context, ref oci.Reference) {
 			return
 		}
 		l.found++
-		l.readLayer(ctx, m.Digest, layer)
+		l.readLayer(ctx, m.digest, layer)
 	}
 }
 
@@ -155,6 +168,14 @@ func (l *look) readLayer(ctx context.Context, by oci.Digest, layer oci.Descripto
 		l.why = err
 		return
 	}
+	l.compare(ctx, by, said)
+	if !l.met() {
+		l.identify(ctx, by, func() (keyless.Signature, error) { return l.readCertified(ctx, layer, document) })
+	}
+}
+
+// compare notes the keys that a signature is by.
+func (l *look) compare(ctx context.Context, by oci.Digest, said cosign.Signature) {
 	for text, key := range l.keys {
 		if ctx.Err() != nil {
 			l.fail(fault.From(ctx.Err()))
@@ -167,9 +188,6 @@ func (l *look) readLayer(ctx context.Context, by oci.Digest, layer oci.Descripto
 		if said.VerifiedBy(key) {
 			l.verdict.add(text, by)
 		}
-	}
-	if !l.met() {
-		l.identify(ctx, by, layer, document)
 	}
 }
 

@@ -36,17 +36,21 @@ func (s Signers) None() bool { return len(s.Keys)+len(s.Identities) == 0 }
 
 // Lacking says what is asked for, and why what VerifySigned found is not it.
 func (s Signers) Lacking(why string) string {
-	need := "keys"
-	switch {
-	case len(s.Keys) == 0:
-		need = "identities"
-	case len(s.Identities) > 0:
-		need = "keys or identities"
-	}
 	if s.untrusted != nil {
 		why += "; no identity can be verified: " + s.untrusted.Error()
 	}
-	return "the image needs a signature by one of its " + need + ": " + why
+	return "the image needs a signature by one of its " + s.kind() + ": " + why
+}
+
+func (s Signers) kind() string {
+	switch {
+	case len(s.Keys) == 0:
+		return "identities"
+	case len(s.Identities) > 0:
+		return "keys or identities"
+	default:
+		return "keys"
+	}
 }
 
 // VerifySigned reports whether a manifest itself has a signature by one of the signers, and if
@@ -70,8 +74,9 @@ func VerifySigned(ctx context.Context, from Content, r meta.Repo, m meta.Manifes
 // milliseconds to verify, and one that was made to be slow takes a second.
 const identityTries = 100
 
-// identify notes whether the certificate of a signature is of one of the signers.
-func (l *look) identify(ctx context.Context, by oci.Digest, layer oci.Descriptor, document []byte) {
+// identify notes whether the certificate of a signature is of one of the signers. read reads
+// the signature.
+func (l *look) identify(ctx context.Context, by oci.Digest, read func() (keyless.Signature, error)) {
 	if l.signers.root == nil || len(l.signers.Identities) == 0 {
 		return
 	}
@@ -79,7 +84,7 @@ func (l *look) identify(ctx context.Context, by oci.Digest, layer oci.Descriptor
 		l.fail(fault.From(ctx.Err()))
 		return
 	}
-	signature, err := l.readCertified(ctx, layer, document)
+	signature, err := read()
 	if errors.Is(err, keyless.ErrNoCertificate) {
 		return // it is by a key
 	}

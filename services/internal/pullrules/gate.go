@@ -68,6 +68,7 @@ const (
 	turns        = 32 // of all tenants
 	turnsOfOne   = 8
 	waitingOfOne = 256 // pulls; what is more is answered with an outage
+	scanTurns    = 4   // that one takes which reads results of scans, of up to scan.MaxResult
 )
 
 // maxLacking bounds what a remembered verdict says, in bytes.

@@ -1,6 +1,7 @@
 package pullrules
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,11 +97,11 @@ func (g *Gate) remember(j judgement, k key, v verdict) {
 	}
 	v.lacking = fault.ClipTo(v.lacking, maxLacking)
 	g.verdicts.Put(k, v, life)
-	if v.lacking != "" || v.companion {
+	if v.lacking != "" || v.companion || !j.rule.Scan.None() {
 		return
 	}
-	// What an index names meets the rule as it does: clients pull it next. What only lists
-	// companions is met by none of what it names.
+	// What an index names meets the rule as it does, unless it has results of scans of its own:
+	// clients pull it next. What only lists companions is met by none of what it names.
 	parsed, err := oci.ParseManifest(j.answer.Manifest.MediaType, j.answer.Manifest.Payload)
 	if err != nil {
 		return // it is no index, then
@@ -113,11 +114,14 @@ func (g *Gate) remember(j judgement, k key, v verdict) {
 
 // decideInTurn is decide when it is the tenant's turn.
 func (j judgement) decideInTurn(ctx context.Context) (verdict, error) {
-	t := j.pull.Repo.Tenant
-	if err := j.gate.deciding.Acquire(ctx, t, 1); err != nil {
+	t, n := j.pull.Repo.Tenant, int64(1)
+	if !j.rule.Scan.None() {
+		n = scanTurns
+	}
+	if err := j.gate.deciding.Acquire(ctx, t, n); err != nil {
 		return verdict{}, fault.Wrap(err, fault.Unavailable, fault.Busy, "too many pulls of the tenant wait for the verdict of a pull rule; try again later").WithRetryAfter(time.Second)
 	}
-	defer j.gate.deciding.Release(t, 1)
+	defer j.gate.deciding.Release(t, n)
 	return j.decide(ctx)
 }
 
@@ -198,13 +202,29 @@ func (j judgement) decide(ctx context.Context) (verdict, error) {
 	}
 	all := j.sources()
 	at := all[len(all)-1]
-	is, unread := j.isCompanion(ctx, at, parsed)
+	is, unread := j.isCompanion(ctx, at, m.Digest, parsed)
 	if is {
 		return verdict{companion: true}, nil
 	}
 	if held, err := j.held(ctx); err != nil || held.lacking != "" {
 		return held, err
 	}
+	said, err := j.accompanied(ctx, all, m, unread)
+	if err != nil || j.rule.Scan.None() {
+		return said, err
+	}
+	scanned, err := j.scanned(ctx, all, m, parsed)
+	if said.lacking != "" && scanned.lacking != "" {
+		scanned.lacking = said.lacking + ", and " + scanned.lacking
+	}
+	scanned.lacking = cmp.Or(scanned.lacking, said.lacking)
+	return scanned, err
+}
+
+// accompanied asks whether the manifest, or an index that names it, has the signature and the
+// referrers that the rule asks for. unread is what could not be read before.
+func (j judgement) accompanied(ctx context.Context, all []source, m meta.Manifest, unread error) (verdict, error) {
+	at := all[len(all)-1]
 	first, failure := j.ask(ctx, all, m)
 	if failure == nil && first.lacking == "" {
 		return first, nil
@@ -243,8 +263,8 @@ func (j judgement) decide(ctx context.Context) (verdict, error) {
 }
 
 // isCompanion asks once for all rules: the answer is the content's own.
-func (j judgement) isCompanion(ctx context.Context, at source, parsed *oci.Manifest) (bool, error) {
-	k := key{own: j.pull.Repo, store: at.repo.Registry, name: at.repo.Name, digest: j.answer.Manifest.Digest}
+func (j judgement) isCompanion(ctx context.Context, at source, d oci.Digest, parsed *oci.Manifest) (bool, error) {
+	k := key{own: j.pull.Repo, store: at.repo.Registry, name: at.repo.Name, digest: d}
 	if v, ok := j.gate.verdicts.Find(k); ok {
 		return v.lacking == "", nil
 	}

@@ -125,7 +125,12 @@ type PullRule struct {
 	Identities []*SignerIdentity `protobuf:"bytes,14,rep,name=identities,proto3" json:"identities,omitempty"`
 	// The JSON of the `trusted_root.json` that signatures by `identities` are verified with, at
 	// most 64 KiB. Empty means that of the operator, the setting `trusted_root`. No server is asked.
-	TrustedRoot   string `protobuf:"bytes,15,opt,name=trusted_root,json=trustedRoot,proto3" json:"trusted_root,omitempty"`
+	TrustedRoot string `protobuf:"bytes,15,opt,name=trusted_root,json=trustedRoot,proto3" json:"trusted_root,omitempty"`
+	// What the newest result of a scan of the image must be. With `public_keys` or `identities`,
+	// only results count that one of them has signed. Results of the image itself decide; for an
+	// index without any, those of all its platforms, and for a platform without any, the newest of
+	// the indexes that name it.
+	Scan          *ScanRequirement `protobuf:"bytes,16,opt,name=scan,proto3" json:"scan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +268,13 @@ func (x *PullRule) GetTrustedRoot() string {
 		return x.TrustedRoot
 	}
 	return ""
+}
+
+func (x *PullRule) GetScan() *ScanRequirement {
+	if x != nil {
+		return x.Scan
+	}
+	return nil
 }
 
 type CreatePullRuleRequest struct {
@@ -646,7 +658,7 @@ var File_berth_admin_v1_pull_rule_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_pull_rule_proto_rawDesc = "" +
 	"\n" +
-	"\x1eberth/admin/v1/pull_rule.proto\x12\x0eberth.admin.v1\x1a$berth/admin/v1/signer_identity.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x05\n" +
+	"\x1eberth/admin/v1/pull_rule.proto\x12\x0eberth.admin.v1\x1a%berth/admin/v1/scan_requirement.proto\x1a$berth/admin/v1/signer_identity.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x05\n" +
 	"\bPullRule\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
@@ -668,7 +680,8 @@ const file_berth_admin_v1_pull_rule_proto_rawDesc = "" +
 	"\n" +
 	"identities\x18\x0e \x03(\v2\x1e.berth.admin.v1.SignerIdentityR\n" +
 	"identities\x12!\n" +
-	"\ftrusted_root\x18\x0f \x01(\tR\vtrustedRoot\"6\n" +
+	"\ftrusted_root\x18\x0f \x01(\tR\vtrustedRoot\x123\n" +
+	"\x04scan\x18\x10 \x01(\v2\x1f.berth.admin.v1.ScanRequirementR\x04scan\"6\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aOBSERVE\x10\x01\x12\v\n" +
@@ -728,7 +741,8 @@ var file_berth_admin_v1_pull_rule_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
 	(*SignerIdentity)(nil),        // 10: berth.admin.v1.SignerIdentity
-	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
+	(*ScanRequirement)(nil),       // 11: berth.admin.v1.ScanRequirement
+	(*fieldmaskpb.FieldMask)(nil), // 12: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_pull_rule_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.PullRule.mode:type_name -> berth.admin.v1.PullRule.Mode
@@ -736,15 +750,16 @@ var file_berth_admin_v1_pull_rule_proto_depIdxs = []int32{
 	8,  // 2: berth.admin.v1.PullRule.update_time:type_name -> google.protobuf.Timestamp
 	9,  // 3: berth.admin.v1.PullRule.min_age:type_name -> google.protobuf.Duration
 	10, // 4: berth.admin.v1.PullRule.identities:type_name -> berth.admin.v1.SignerIdentity
-	1,  // 5: berth.admin.v1.CreatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
-	1,  // 6: berth.admin.v1.ListPullRulesResponse.pull_rules:type_name -> berth.admin.v1.PullRule
-	1,  // 7: berth.admin.v1.UpdatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
-	11, // 8: berth.admin.v1.UpdatePullRuleRequest.update_mask:type_name -> google.protobuf.FieldMask
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	11, // 5: berth.admin.v1.PullRule.scan:type_name -> berth.admin.v1.ScanRequirement
+	1,  // 6: berth.admin.v1.CreatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
+	1,  // 7: berth.admin.v1.ListPullRulesResponse.pull_rules:type_name -> berth.admin.v1.PullRule
+	1,  // 8: berth.admin.v1.UpdatePullRuleRequest.pull_rule:type_name -> berth.admin.v1.PullRule
+	12, // 9: berth.admin.v1.UpdatePullRuleRequest.update_mask:type_name -> google.protobuf.FieldMask
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_pull_rule_proto_init() }
@@ -752,6 +767,7 @@ func file_berth_admin_v1_pull_rule_proto_init() {
 	if File_berth_admin_v1_pull_rule_proto != nil {
 		return
 	}
+	file_berth_admin_v1_scan_requirement_proto_init()
 	file_berth_admin_v1_signer_identity_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
