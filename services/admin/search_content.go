@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -60,7 +61,7 @@ func (s *Service) SearchContent(ctx context.Context, req *pb.SearchContentReques
 	if err != nil {
 		return nil, err
 	}
-	f := contentSearch{service: s, ctx: ctx, tenant: t.ID, view: v, size: size, registries: map[string]func(string) bool{}}
+	f := contentSearch{service: s, ctx: ctx, tenant: t.ID, view: v, size: size, registries: map[string]func(string) access.Actions{}}
 	next, more, err := f.run(q)
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ type contentSearch struct {
 	tenant     tenant.ID
 	view       view
 	size       int
-	registries map[string]func(repository string) bool // what the caller sees there
+	registries map[string]func(repository string) access.Actions // what the caller may do there
 	found      []meta.SearchHit
 }
 
@@ -144,26 +145,31 @@ func (f *contentSearch) run(q meta.SearchQuery) (meta.SearchPosition, bool, erro
 	return q.After, true, nil
 }
 
-// sees reports whether the caller sees the repository of a result.
+// sees reports whether the caller sees the repository of a result, and may pull where the
+// result is what a manifest or config says.
 func (f *contentSearch) sees(h meta.SearchHit) (bool, error) {
 	if f.view.all {
 		return true, nil
 	}
-	seen, known := f.registries[h.Registry]
+	may, known := f.registries[h.Registry]
 	if !known {
 		r, err := f.service.store.FindRegistry(f.ctx, f.tenant, h.Registry)
 		switch {
 		case fault.Is(err, fault.ResourceUnknown): // it is being deleted
-			seen = func(string) bool { return false }
+			may = func(string) access.Actions { return 0 }
 		case err != nil:
 			return false, err
 		default:
 			rights := f.view.in(r)
-			seen = func(repository string) bool { return rights.Allowed(repository)&visible != 0 }
+			may = rights.Allowed
 		}
-		f.registries[h.Registry] = seen
+		f.registries[h.Registry] = may
 	}
-	return seen(h.Repository), nil
+	needs := visible
+	if h.At.Kind > meta.SearchDigest {
+		needs = access.Pull
+	}
+	return may(h.Repository)&needs != 0, nil
 }
 
 // formatSearchPosition is short enough for a secret page token.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -10,14 +11,15 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// indexed indexes all that is due.
-func (a *api) indexed() {
+// indexed indexes all that is due, with what manifests say, if that is described.
+func (a *api) indexed(describe ...meta.Describe) {
 	a.t.Helper()
 	for n := 1; n > 0; {
 		var err error
-		if n, err = a.store.IndexSearch(a.t.Context(), 100, nil); err != nil {
+		if n, err = a.store.IndexSearch(a.t.Context(), 100, append(describe, nil)[0]); err != nil {
 			a.t.Fatal(err)
 		}
 	}
@@ -148,6 +150,28 @@ func TestW218_SearchShowsWhatTheCallerSees(t *testing.T) {
 			d.Errorf("%q finds %q, want %q", query, got, want)
 		}
 	})
+}
+
+// Who administers a repository without the right to pull sees its names, and not what its
+// manifests say.
+func TestW218_WhatManifestsSayIsForThoseWhoPull(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.push("acme", "main", "app", "secret-tag")
+	a.indexed(func(context.Context, meta.Repo, meta.Manifest) ([]meta.SearchText, error) {
+		return []meta.SearchText{{Kind: meta.SearchAnnotation, Text: "contact=secret-team"}, {Kind: meta.SearchLabel, Text: "contact=secret-team"}}, nil
+	})
+	for slug, action := range map[string]string{"manager": "ADMIN", "puller": "PULL"} {
+		member := a.account("acme", slug, "MEMBER")
+		a.rule("acme", slug, `"repositories": ["app"], "actions": ["`+action+`"]`)
+		if got := a.searchAs(member, "secret-tag", 10); !slices.Equal(got, []string{"main/app:secret-tag"}) {
+			t.Errorf("%s finds %q", slug, got)
+		}
+		want := map[string]int{"ADMIN": 0, "PULL": 2}[action]
+		if got := a.searchAs(member, "contact", 10); len(got) != want {
+			t.Errorf("%s finds %q", slug, got)
+		}
+	}
 }
 
 func TestW218_APageWhereEverythingIsHiddenIsBounded(t *testing.T) {
