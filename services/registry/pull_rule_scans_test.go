@@ -240,6 +240,14 @@ func TestW183_NoResultHidesAnother(t *testing.T) {
 
 	s = newScanned(t, nil)
 	s.attest(s.image, record(s.image, time.Hour))
+	worst := s.key.Envelope(record(s.image, time.Minute, "HIGH"))
+	s.attach(s.image, cosign.Bundle, ocitest.New(cosign.Bundle, worst), at(0))
+	s.refused("1 HIGH", "1")
+	flip(t, s.bench, string(worst))
+	s.refused("not all results of its scans can be read: the stored bytes of one are lost", "1")
+
+	s = newScanned(t, nil)
+	s.attest(s.image, record(s.image, time.Hour))
 	subject, empty := ocitest.New(oci.MediaTypeImageManifest, []byte(s.bench.image("app", "one"))).Descriptor, ocitest.Empty()
 	for i := range 101 { // all of which may be newer
 		annotations := map[string]string{"n": strconv.Itoa(i)}

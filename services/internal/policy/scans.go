@@ -13,6 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/scan"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // Limits of a search for results of scans.
@@ -174,6 +175,9 @@ func (s *Scans) read(ctx context.Context, l *look, m companion, layer oci.Descri
 	switch {
 	case errors.Is(err, errTooLong):
 		s.hidden = fmt.Sprintf("one has more than %d bytes", scan.MaxResult)
+		return
+	case errors.Is(err, respond.ErrContentLost): // it may be the newest
+		s.hidden = "the stored bytes of one are lost; push it again"
 		return
 	case err != nil:
 		l.fail(err)
