@@ -27,7 +27,11 @@ const (
 // rates lets a tenant send ten times as many requests as it may, beside one that pulls,
 // pushes, lists and asks for tokens within its rate.
 func rates(ctx context.Context, o options, dir string, out io.Writer) error {
-	for _, on := range []string{"embedded", "postgres"} {
+	on := []string{"embedded"}
+	if o.full {
+		on = append(on, "postgres")
+	}
+	for _, on := range on {
 		at := filepath.Join(dir, on)
 		if err := os.Mkdir(at, 0o700); err != nil {
 			return err
