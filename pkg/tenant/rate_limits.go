@@ -19,6 +19,9 @@ type RateLimit struct {
 	Uploads  int64 `json:"uploads,omitempty"`  // bodies of blobs that are received at once
 }
 
+// Unlimited reports whether nothing is bounded.
+func (l RateLimit) Unlimited() bool { return l.Requests <= 0 && l.Egress <= 0 && l.Uploads <= 0 }
+
 // Or returns the bound with the numbers of another one in place of 0.
 func (l RateLimit) Or(otherwise RateLimit) RateLimit {
 	if l.Requests == 0 {

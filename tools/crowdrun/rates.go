@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 const (
@@ -27,35 +28,76 @@ const (
 // rates lets a tenant send ten times as many requests as it may, beside one that pulls,
 // pushes, lists and asks for tokens within its rate.
 func rates(ctx context.Context, o options, dir string, out io.Writer) error {
-	on := []string{"embedded"}
-	if o.full {
-		on = append(on, "postgres")
+	shapes := []struct {
+		name  string
+		nodes int
+	}{{"embedded", 1}, {"three nodes", 3}}
+	if !o.full {
+		shapes = shapes[:1]
 	}
-	for _, on := range on {
-		at := filepath.Join(dir, on)
-		if err := os.Mkdir(at, 0o700); err != nil {
-			return err
-		}
-		if err := ratesOn(ctx, o, at, on, out); err != nil {
-			return fmt.Errorf("%s: %w", on, err)
+	for _, shape := range shapes {
+		if err := ratesOn(ctx, o, filepath.Join(dir, shape.name), shape.name, shape.nodes, out); err != nil {
+			return fmt.Errorf("%s: %w", shape.name, err)
 		}
 	}
 	return nil
 }
 
-func ratesOn(ctx context.Context, o options, dir, on string, out io.Writer) (err error) {
-	t, err := startTown(ctx, o, dir, on == "postgres", fmt.Sprintf("BERTH_TENANT_REQUESTS=%d", ownRate))
+// startNodes starts one embedded server, or some on the same Postgres, S3 and Redis.
+func startNodes(ctx context.Context, o options, dir string, n int, settings ...string) ([]*town, error) {
+	if n > 1 {
+		meta, err1 := testserver.NewPostgres(ctx)
+		blobs, err2 := testserver.NewS3()
+		redis, err3 := testserver.NewRedis()
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return nil, err
+		}
+		settings = append(settings, "BERTH_META="+meta, "BERTH_BLOBS="+blobs, "BERTH_REDIS="+redis,
+			"BERTH_INTERNAL_KEY="+operatorToken, "BERTH_SECRET_KEY="+operatorToken)
+	}
+	var nodes []*town
+	for i := range n {
+		at := filepath.Join(dir, fmt.Sprint(i))
+		err := os.MkdirAll(at, 0o700)
+		if err == nil {
+			var t *town
+			if t, err = startTown(ctx, o, at, false, settings...); err == nil {
+				nodes = append(nodes, t)
+				continue
+			}
+		}
+		return nil, errors.Join(err, stopNodes(nodes))
+	}
+	return nodes, nil
+}
+
+func stopNodes(nodes []*town) error {
+	var err error
+	for _, t := range nodes {
+		err = errors.Join(err, t.Stop())
+	}
+	return err
+}
+
+func ratesOn(ctx context.Context, o options, dir, on string, n int, out io.Writer) (err error) {
+	nodes, err := startNodes(ctx, o, dir, n, fmt.Sprintf("BERTH_TENANT_REQUESTS=%d", ownRate))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.Stop()) }()
-	loud, err := t.resident(ctx, "loud", "", "")
+	defer func() { err = errors.Join(err, stopNodes(nodes)) }()
+	loud, err := nodes[0].resident(ctx, "loud", "", "")
 	if err != nil {
 		return err
 	}
-	quiet, err := t.resident(ctx, "quiet", "", "")
+	quiet, err := nodes[0].resident(ctx, "quiet", "", "")
 	if err != nil {
 		return err
+	}
+	var louds []*ociclient.Client // of each node
+	for _, t := range nodes {
+		c := *loud
+		c.Base = "http://" + t.Data
+		louds = append(louds, &c)
 	}
 	for _, c := range []*ociclient.Client{loud, quiet} {
 		if err := (&pusher{client: c}).push(ctx); err != nil {
@@ -76,7 +118,7 @@ func ratesOn(ctx context.Context, o options, dir, on string, out io.Writer) (err
 		var sent, refused atomic.Int64
 		stop, storm := context.WithCancel(ctx)
 		done := make(chan error, 1)
-		go func() { done <- storming(stop, loud, &sent, &refused) }()
+		go func() { done <- storming(stop, louds, &sent, &refused) }()
 		beside, err := quietly(ctx, kinds, length)
 		storm()
 		if err = errors.Join(err, <-done); err != nil {
@@ -165,8 +207,9 @@ func quietly(ctx context.Context, kinds []quietKind, length time.Duration) ([]*l
 }
 
 // storming sends pulls at ten times the rate until ctx ends.
-func storming(ctx context.Context, c *ociclient.Client, sent, refused *atomic.Int64) error {
-	return together(overBy, func(int) error {
+func storming(ctx context.Context, nodes []*ociclient.Client, sent, refused *atomic.Int64) error {
+	return together(overBy, func(worker int) error {
+		c := nodes[worker%len(nodes)]
 		ticks := time.NewTicker(overBy * time.Second / overRate)
 		defer ticks.Stop()
 		for {

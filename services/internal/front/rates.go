@@ -65,11 +65,11 @@ func (s *Rates) tenantBound(c *Call) bound {
 
 // callerBound is what binds the call's caller.
 func (s *Rates) callerBound(ctx context.Context, c *Call) bound {
-	name := c.Principal.Name
-	if c.Principal.Anonymous() || c.Site.IsMirror() {
-		name = "address:" + web.Network(web.ClientAddr(ctx)).String() // no account is called so
+	b := bound{"caller", c.Principal.Name, c.Site.RateLimits.Caller.Or(s.Deployment.Caller)}
+	if !b.Unlimited() && (c.Principal.Anonymous() || c.Site.IsMirror()) {
+		b.name = "address:" + web.Network(web.ClientAddr(ctx)).String() // no account is called so
 	}
-	return bound{"caller", name, c.Site.RateLimits.Caller.Or(s.Deployment.Caller)}
+	return b
 }
 
 func (b bound) key(kind string, t tenant.ID) limit.Key {
