@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,7 @@ func startNodes(ctx context.Context, o options, dir string, n int, settings ...s
 	}
 	var nodes []*town
 	for i := range n {
-		at := filepath.Join(dir, fmt.Sprint(i))
+		at := filepath.Join(dir, strconv.Itoa(i))
 		err := os.MkdirAll(at, 0o700)
 		if err == nil {
 			var t *town
