@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,7 +51,7 @@ func scenarios(full bool) []scenario {
 func main() {
 	berth := flag.String("berth", "bin/berth", "the server's binary")
 	full := flag.Bool("full", false, "the full sizes, for minutes and 20 GB of disk; else about a tenth")
-	only := flag.String("only", "", "name of one scenario; empty is all")
+	only := flag.String("only", "", "names of scenarios, separated by commas; empty is all")
 	flag.Parse()
 	command.Run("cutrun", func(ctx context.Context, out io.Writer) error {
 		defer testserver.Stop()
@@ -70,7 +72,7 @@ func run(ctx context.Context, berth, only string, all []scenario, out io.Writer)
 	}
 	var waiting errgroup.Group
 	for _, s := range all {
-		if only != "" && s.name != only {
+		if only != "" && !slices.Contains(strings.Split(only, ","), s.name) {
 			continue
 		}
 		if s.hopeless { // its nodes wait most of the time
