@@ -117,7 +117,7 @@ type Search interface {
 	// Search returns a part of the results, in order of rank, kind, term and repository.
 	// What it costs is bounded by Size, whatever there is.
 	Search(ctx context.Context, t tenant.ID, q SearchQuery) (SearchPage, error)
-	// IndexSearch indexes up to limit changes of one tenant, or, if there are none, content
+	// IndexSearch indexes up to limit changes of one tenant. Without changes it indexes content
 	// that is older than the index. It returns how many; 0 means that nothing is due. It
 	// describes manifests before its transaction; nil describes none.
 	IndexSearch(ctx context.Context, limit int, describe Describe) (int, error)

@@ -16,7 +16,7 @@ type HookedEvent struct {
 	Op         uuid.UUID // of the operation, which an event has for good
 	TenantSlug string
 	Registry   string // of the target; empty: it is in none
-	Repository string // of the target; empty: it is none
+	Repository string // of the target; empty where the target is no part of one
 	Digest     oci.Digest
 	Tags       []HookedTag // that the event names
 	MediaType  string      // of a manifest that is still there

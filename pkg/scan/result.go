@@ -82,8 +82,8 @@ func ReadRecord(predicate []byte) (Result, error) {
 	return Result{At: at, Findings: findings}, err
 }
 
-// finding is one of Trivy's. Only a misconfiguration has a status that matters: one that
-// passed is none.
+// finding is one of Trivy's. Only a misconfiguration has a status that matters: a check that
+// passed found nothing.
 type finding struct {
 	Severity string
 	Status   string

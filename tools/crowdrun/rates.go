@@ -27,25 +27,14 @@ const (
 )
 
 // rates lets a tenant send ten times as many requests as it may, beside one that pulls,
-// pushes, lists and asks for tokens within its rate.
+// pushes, lists and asks for tokens within its rate. That one is compared with a tenant at
+// servers of its own on the same machine, beside the same: what clients and servers take of its
+// processors is not a matter of fairness.
 func rates(ctx context.Context, o options, dir string, out io.Writer) error {
-	shapes := []struct {
-		name  string
-		nodes int
-		bound float64 // of p99 to p99 alone
-	}{
-		{"embedded", 1, 1.5},
-		{"three nodes", 3, 3}, // which have the processors with Postgres, Redis, S3 and the clients
+	if err := ratesOn(ctx, o, filepath.Join(dir, "embedded"), "embedded", 1, out); err != nil || !o.full {
+		return err
 	}
-	if !o.full {
-		shapes = shapes[:1]
-	}
-	for _, shape := range shapes {
-		if err := ratesOn(ctx, o, filepath.Join(dir, shape.name), shape.name, shape.nodes, shape.bound, out); err != nil {
-			return fmt.Errorf("%s: %w", shape.name, err)
-		}
-	}
-	return nil
+	return ratesOn(ctx, o, filepath.Join(dir, "nodes"), "three nodes", 3, out)
 }
 
 // startNodes starts one embedded server, or some on the same Postgres, S3 and Redis.
@@ -84,68 +73,99 @@ func stopNodes(nodes []*town) error {
 	return err
 }
 
-func ratesOn(ctx context.Context, o options, dir, on string, n int, bound float64, out io.Writer) (err error) {
+// streets are servers with a tenant that sends too much, and one that does not.
+type streets struct {
+	nodes []*town
+	loud  []*ociclient.Client // of each node
+	quiet []quietKind
+}
+
+func startStreets(ctx context.Context, o options, dir string, n int) (*streets, error) {
 	nodes, err := startNodes(ctx, o, dir, n, fmt.Sprintf("BERTH_TENANT_REQUESTS=%d", ownRate))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, stopNodes(nodes)) }()
-	loud, err := nodes[0].resident(ctx, "loud", "", "")
-	if err != nil {
-		return err
+	s := &streets{nodes: nodes}
+	loud, err1 := nodes[0].resident(ctx, "loud", "", "")
+	quiet, err2 := nodes[0].resident(ctx, "quiet", "", "")
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, errors.Join(err, stopNodes(nodes))
 	}
-	quiet, err := nodes[0].resident(ctx, "quiet", "", "")
-	if err != nil {
-		return err
-	}
-	var louds []*ociclient.Client // of each node
 	for _, t := range nodes {
 		c := *loud
 		c.Base = "http://" + t.Data
-		louds = append(louds, &c)
+		s.loud = append(s.loud, &c)
 	}
+	s.quiet = quietKinds(quiet)
 	for _, c := range []*ociclient.Client{loud, quiet} {
-		if err := (&pusher{client: c}).push(ctx); err != nil {
-			return err
-		}
+		err = errors.Join(err, (&pusher{client: c}).push(ctx))
 	}
-	length, rounds := 3*time.Second, 1
+	if err != nil {
+		return nil, errors.Join(err, stopNodes(nodes))
+	}
+	return s, nil
+}
+
+// beside measures quiet calls while the loud tenant sends ten times what it may.
+func (s *streets) beside(ctx context.Context, kinds []quietKind, length time.Duration, on string, out io.Writer) ([]*latencies, error) {
+	var sent, refused atomic.Int64
+	stop, storm := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- storming(stop, s.loud, &sent, &refused) }()
+	times, err := quietly(ctx, kinds, length)
+	storm()
+	if err = errors.Join(err, <-done); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(out, "  %s: another tenant sent %d requests in %s, of which %d were refused\n", on, sent.Load(), length, refused.Load())
+	if refused.Load() < sent.Load()/2 {
+		return nil, fmt.Errorf("only %d of %d requests were refused", refused.Load(), sent.Load())
+	}
+	return times, nil
+}
+
+func ratesOn(ctx context.Context, o options, dir, on string, n int, out io.Writer) (err error) {
+	crowded, err := startStreets(ctx, o, filepath.Join(dir, "crowded"), n)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopNodes(crowded.nodes)) }()
+	length, rounds, bound := 3*time.Second, 1, 10.0 // a short run has too few calls for a p99 that could be compared closely
 	if o.full {
-		length, rounds = 20*time.Second, 3
+		length, rounds, bound = 20*time.Second, 3, 1.5
 	}
-	kinds := quietKinds(quiet)
-	worst := make([][]float64, len(kinds)) // of each kind, how p99 beside is to p99 alone
+	calm, err := startStreets(ctx, o, filepath.Join(dir, "calm"), n)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopNodes(calm.nodes)) }()
+	alone, err := quietly(ctx, crowded.quiet, length)
+	if err != nil {
+		return err
+	}
+	for i, k := range crowded.quiet {
+		fmt.Fprintf(out, "  %s: %-5s alone  %s\n", on, k.name, alone[i])
+	}
+	ratios := make([][]float64, len(crowded.quiet)) // of each kind: p99 beside to p99 apart
 	for range rounds {
-		alone, err := quietly(ctx, kinds, length)
+		apart, err := crowded.beside(ctx, calm.quiet, length, on, out)
 		if err != nil {
 			return err
 		}
-		var sent, refused atomic.Int64
-		stop, storm := context.WithCancel(ctx)
-		done := make(chan error, 1)
-		go func() { done <- storming(stop, louds, &sent, &refused) }()
-		beside, err := quietly(ctx, kinds, length)
-		storm()
-		if err = errors.Join(err, <-done); err != nil {
+		beside, err := crowded.beside(ctx, crowded.quiet, length, on, out)
+		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "  %s: another tenant sent %d requests in %s, of which %d were refused\n", on, sent.Load(), length, refused.Load())
-		for i, k := range kinds {
-			fmt.Fprintf(out, "  %s: %-5s alone %s\n  %s: %-5s beside %s\n", on, k.name, alone[i], on, k.name, beside[i])
-			worst[i] = append(worst[i], float64(beside[i].percentile(99))/float64(max(alone[i].percentile(99), time.Millisecond)))
+		for i, k := range crowded.quiet {
+			fmt.Fprintf(out, "  %s: %-5s apart  %s\n  %s: %-5s beside %s\n", on, k.name, apart[i], on, k.name, beside[i])
+			ratios[i] = append(ratios[i], float64(beside[i].percentile(99))/float64(max(apart[i].percentile(99), time.Millisecond)))
 		}
-		if refused.Load() < sent.Load()/2 {
-			return fmt.Errorf("only %d of %d requests were refused", refused.Load(), sent.Load())
-		}
-	}
-	if !o.full {
-		bound = 10 // a short run has too few calls for a p99 that could be compared closely
 	}
 	var verdicts []error
-	for i, k := range kinds {
-		slices.Sort(worst[i])
-		if median := worst[i][len(worst[i])/2]; median > bound {
-			verdicts = append(verdicts, fmt.Errorf("%s: the median p99 is %.2f times that alone, %.1f at most", k.name, median, bound))
+	for i, k := range crowded.quiet {
+		slices.Sort(ratios[i])
+		if median := ratios[i][len(ratios[i])/2]; median > bound {
+			verdicts = append(verdicts, fmt.Errorf("%s: the median p99 is %.2f times that apart, %.1f at most", k.name, median, bound))
 		}
 	}
 	return judge(o, out, verdicts...)

@@ -165,7 +165,8 @@ func (s *Sender) send(ctx context.Context) error {
 	}
 }
 
-// turn claims of one webhook what there is room for; true: there is none for any.
+// turn claims as many deliveries of one webhook as may be sent at once. It reports whether
+// the process sends as many of all webhooks as it may.
 func (s *Sender) turn(ctx context.Context, at meta.WaitingWebhook) (bool, error) {
 	room, full := s.room(at)
 	if room <= 0 {
