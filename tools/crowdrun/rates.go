@@ -27,9 +27,8 @@ const (
 )
 
 // rates lets a tenant send ten times as many requests as it may, beside one that pulls,
-// pushes, lists and asks for tokens within its rate. That one is compared with a tenant at
-// servers of its own on the same machine, beside the same: what clients and servers take of its
-// processors is not a matter of fairness.
+// pushes, lists and asks for tokens within its rate. What these take is compared with what they
+// take while the other tenant is silent.
 func rates(ctx context.Context, o options, dir string, out io.Writer) error {
 	if err := ratesOn(ctx, o, filepath.Join(dir, "embedded"), "embedded", 1, out); err != nil || !o.full {
 		return err
@@ -107,12 +106,12 @@ func startStreets(ctx context.Context, o options, dir string, n int) (*streets, 
 }
 
 // beside measures quiet calls while the loud tenant sends ten times what it may.
-func (s *streets) beside(ctx context.Context, kinds []quietKind, length time.Duration, on string, out io.Writer) ([]*latencies, error) {
+func (s *streets) beside(ctx context.Context, length time.Duration, on string, out io.Writer) ([]*latencies, error) {
 	var sent, refused atomic.Int64
 	stop, storm := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- storming(stop, s.loud, &sent, &refused) }()
-	times, err := quietly(ctx, kinds, length)
+	times, err := quietly(ctx, s.quiet, length)
 	storm()
 	if err = errors.Join(err, <-done); err != nil {
 		return nil, err
@@ -125,47 +124,36 @@ func (s *streets) beside(ctx context.Context, kinds []quietKind, length time.Dur
 }
 
 func ratesOn(ctx context.Context, o options, dir, on string, n int, out io.Writer) (err error) {
-	crowded, err := startStreets(ctx, o, filepath.Join(dir, "crowded"), n)
+	s, err := startStreets(ctx, o, dir, n)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stopNodes(crowded.nodes)) }()
+	defer func() { err = errors.Join(err, stopNodes(s.nodes)) }()
 	length, rounds, bound := 3*time.Second, 1, 10.0 // a short run has too few calls for a p99 that could be compared closely
 	if o.full {
-		length, rounds, bound = 20*time.Second, 3, 1.5
+		length, rounds, bound = 30*time.Second, 3, 1.5
 	}
-	calm, err := startStreets(ctx, o, filepath.Join(dir, "calm"), n)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stopNodes(calm.nodes)) }()
-	alone, err := quietly(ctx, crowded.quiet, length)
-	if err != nil {
-		return err
-	}
-	for i, k := range crowded.quiet {
-		fmt.Fprintf(out, "  %s: %-5s alone  %s\n", on, k.name, alone[i])
-	}
-	ratios := make([][]float64, len(crowded.quiet)) // of each kind: p99 beside to p99 apart
+	ratios := make([][]float64, len(s.quiet)) // of each kind: p99 beside to p99 alone
 	for range rounds {
-		apart, err := crowded.beside(ctx, calm.quiet, length, on, out)
+		alone, err := quietly(ctx, s.quiet, length)
 		if err != nil {
 			return err
 		}
-		beside, err := crowded.beside(ctx, crowded.quiet, length, on, out)
+		beside, err := s.beside(ctx, length, on, out)
 		if err != nil {
 			return err
 		}
-		for i, k := range crowded.quiet {
-			fmt.Fprintf(out, "  %s: %-5s apart  %s\n  %s: %-5s beside %s\n", on, k.name, apart[i], on, k.name, beside[i])
-			ratios[i] = append(ratios[i], float64(beside[i].percentile(99))/float64(max(apart[i].percentile(99), time.Millisecond)))
+		for i, k := range s.quiet {
+			fmt.Fprintf(out, "  %s: %-5s alone  %s\n  %s: %-5s beside %s\n", on, k.name, alone[i], on, k.name, beside[i])
+			ratios[i] = append(ratios[i], float64(beside[i].percentile(99))/float64(max(alone[i].percentile(99), time.Millisecond)))
 		}
 	}
 	var verdicts []error
-	for i, k := range crowded.quiet {
+	for i, k := range s.quiet {
 		slices.Sort(ratios[i])
+		fmt.Fprintf(out, "  %s: %-5s p99 beside is %.2f times that alone\n", on, k.name, ratios[i][len(ratios[i])/2])
 		if median := ratios[i][len(ratios[i])/2]; median > bound {
-			verdicts = append(verdicts, fmt.Errorf("%s: the median p99 is %.2f times that apart, %.1f at most", k.name, median, bound))
+			verdicts = append(verdicts, fmt.Errorf("%s: the median p99 is %.2f times that alone, %.1f at most", k.name, median, bound))
 		}
 	}
 	return judge(o, out, verdicts...)
@@ -234,6 +222,9 @@ func quietly(ctx context.Context, kinds []quietKind, length time.Duration) ([]*l
 func storming(ctx context.Context, nodes []*ociclient.Client, sent, refused *atomic.Int64) error {
 	return together(overBy, func(worker int) error {
 		c := nodes[worker%len(nodes)]
+		if err := pause.For(ctx, time.Duration(worker)*time.Second/overRate); err != nil {
+			return nil // ended before its turn came
+		}
 		ticks := time.NewTicker(overBy * time.Second / overRate)
 		defer ticks.Stop()
 		for {
