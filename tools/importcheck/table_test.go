@@ -204,6 +204,7 @@ var table = []row{
 	{pattern: "tools/cutrun", may: join(outside, "tools/testserver")},
 	{pattern: "tools/memrun", may: join(outside, "tools/testserver")},
 	{pattern: "tools/reference", may: []string{"pkg/boot"}},
+	{pattern: "tools/sigstore", may: join(outside, "pkg/cosign/keyless")},
 	{pattern: "tools/*", may: outside},
 }
 
