@@ -50,6 +50,7 @@ type Store interface {
 	RetentionRuns
 	Search
 	WebhookDeliveries
+	UsageHours
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error

@@ -104,6 +104,7 @@ func Run(t *testing.T, open Open) {
 		{"TagHistory", testTagHistory},
 		{"TagUndelete", testTagUndelete},
 		{"HostedPulls", testHostedPulls},
+		{"UsageHours", testUsageHours},
 		{"Search", testSearch},
 		{"ContentSizes", testContentSizes},
 		{"RetentionPolicies", testRetentionPolicies},

@@ -62,7 +62,7 @@ func (n node) walksAll() []string {
 // weekly sweep, and what has few rows.
 func walker(name string) bool {
 	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") ||
-		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "unfinishedPurge" || name == "forgetStray" || name == "sumUsage" || name == "sumTotal" || name == "endLostRecorders" || name == "findPullAccounting" || name == "countDamaged" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
+		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "unfinishedPurge" || name == "forgetStray" || name == "sumUsage" || name == "sumTotal" || name == "endLostRecorders" || name == "trimUsageRecorders" || name == "findPullAccounting" || name == "countDamaged" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
 }
 
 // large are rows of every table, so many that the planner weighs its ways.
@@ -130,6 +130,7 @@ var large = []string{
 	`INSERT INTO kept_referrers SELECT tenant_id, repo_id, gen_random_uuid(), digest FROM manifests`,
 	`INSERT INTO trashed_manifests SELECT tenant_id, repo_id, digest, media_type, size, 1, subject, payload, '[]', '[]', gen_random_uuid(), '', now(), now() + random() * interval '1 day' FROM manifests`,
 	`INSERT INTO trashed_blobs SELECT tenant_id, repo_id, manifest, digest FROM manifest_blobs`,
+	`INSERT INTO usage_hours (tenant_id, hour) SELECT i % 2000 + 1, i / 2000 FROM generate_series(1, 40000) i`,
 	`ANALYZE`,
 }
 

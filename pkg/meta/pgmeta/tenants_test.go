@@ -55,6 +55,8 @@ var begins = map[string]string{
 	"trimLogins":           "finished_logins",
 	"trimSessions":         "sessions",
 	"trimTagHistory":       "h_1",
+	"oldUsagePostgres":     "h",
+	"sampleUsage":          "u",
 	"nextSearchTenant":     "c",
 	"searchEntriesFrom":    "e",
 	"searchManifestsFrom":  "m",

@@ -34,7 +34,7 @@ func TestStatementsPrepare(t *testing.T) {
 // wholeTables are the statements that read whole tables on purpose: fsck and
 // the weekly sweep.
 func wholeTables(name string) bool {
-	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions" || name == "unfinishedPurge" || name == "endLostRecorders"
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions" || name == "unfinishedPurge" || name == "endLostRecorders" || name == "trimUsageRecorders"
 }
 
 // step is one of a plan, within another one or the whole.
@@ -223,6 +223,9 @@ var sorting = map[string]string{
 	"keepReferrers": "reads the few deletions that are in flight",
 	"trashManifest": "sorts the tags of one manifest, at most 500",
 	"countContent":  "tells digests apart, up to a LIMIT",
+
+	"usageByDay":         "groups the hours of a tenant, which are 9,600",
+	"usageByMonthSQLite": "groups the hours of a tenant, which are 9,600",
 }
 
 // listed are the statements that read their list again for each row of a table, and why
