@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -83,19 +84,19 @@ func (e exporter) request(rawQuery, owner string) (*pb.ListEventsRequest, error)
 
 // page lists a page of the log.
 func (e exporter) page(r *http.Request, req *pb.ListEventsRequest) (*pb.ListEventsResponse, error) {
-	method := "ListEvents"
-	if req.GetParent() == "" {
-		method = "ListOperatorEvents"
-	}
-	web.SetRoute(r.Context(), method)
-	web.SetScope(r.Context(), scopeOf(method))
-	ctx := metadata.NewOutgoingContext(r.Context(), outgoing(r.Context()))
 	if req.GetParent() != "" {
-		return e.client.ListEvents(ctx, req)
+		return e.client.ListEvents(exportCall(r, "ListEvents"), req)
 	}
-	return e.client.ListOperatorEvents(ctx, &pb.ListOperatorEventsRequest{
+	return e.client.ListOperatorEvents(exportCall(r, "ListOperatorEvents"), &pb.ListOperatorEventsRequest{
 		PageSize: req.GetPageSize(), PageToken: req.GetPageToken(), Filter: req.GetFilter(), OrderBy: req.GetOrderBy(),
 	})
+}
+
+// exportCall is the context of a call to the gRPC side.
+func exportCall(r *http.Request, method string) context.Context {
+	web.SetRoute(r.Context(), method)
+	web.SetScope(r.Context(), scopeOf(method))
+	return metadata.NewOutgoingContext(r.Context(), outgoing(r.Context()))
 }
 
 // export sends all pages. What fails after the first byte cuts the answer off: a

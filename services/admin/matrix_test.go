@@ -216,6 +216,7 @@ var matrixRows = map[string]struct {
 	"ListEvents":         {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
 	"ListOperatorEvents": {&pb.ListOperatorEventsRequest{}, false},
 	"GetUsage":           {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
+	"ListUsage":          {&pb.ListUsageRequest{Parent: "tenants/t-{s}"}, false},
 
 	"ListSigningKeys":   {&pb.ListSigningKeysRequest{}, false},
 	"RotateSigningKeys": {&pb.RotateSigningKeysRequest{}, false},

@@ -26,7 +26,7 @@ var (
 	ofRepository    = []string{"ExplainRetention", "GetRepository", "ListTags", "ListTagHistory", "ListDeletedManifests", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"} // of main/team/…
 	ofUndelete      = []string{"UndeleteManifest", "UndeleteTag", "UndeleteRepository"}
 	changing        = []string{"ResolveReference"} // though its name does not say so
-	takenBack       = []string{"GetTenant", "UndeleteTenant", "ListEvents", "GetRegistry", "UndeleteRegistry"}
+	takenBack       = []string{"GetTenant", "UndeleteTenant", "ListEvents", "ListUsage", "GetRegistry", "UndeleteRegistry"}
 )
 
 // reads reports whether an auditor may call it.

@@ -56,7 +56,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 	if err := pb.RegisterAdminServiceHandler(context.Background(), gateway, conn); err != nil {
 		return nil, fmt.Errorf("register the REST gateway: %w", err)
 	}
-	private := g.authenticated(ownSessions{g, newExporter(g, conn, gateway)})
+	private := g.authenticated(ownSessions{g, newExporter(g, conn, newUsageExporter(g, conn, gateway))})
 	devices := deviceLogins{g, pb.NewAdminServiceClient(conn)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if description, ok := descriptions[r.URL.Path]; ok && r.Method == http.MethodGet {

@@ -41,6 +41,9 @@ type Store interface {
 	meta.ContentSizes
 	meta.Search
 
+	// UsagePeriods is that of meta.UsageHours.
+	UsagePeriods(ctx context.Context, t tenant.ID, q meta.UsageQuery) ([]meta.UsagePeriod, error)
+
 	// These are of meta.WebhookDeliveries.
 	FindDelivery(ctx context.Context, w meta.Webhook, id int64) (meta.Delivery, error)
 	DeliveriesBetween(ctx context.Context, w meta.Webhook, state meta.DeliveryState, b meta.Between[int64]) ([]meta.Delivery, error)

@@ -30,6 +30,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/pullrules"
 	"github.com/berth-registry/berth/services/internal/pulls"
 	"github.com/berth-registry/berth/services/internal/respond"
+	"github.com/berth-registry/berth/services/internal/usage"
 	"github.com/berth-registry/berth/services/janitor"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
@@ -91,6 +92,7 @@ type builder struct {
 	trust       *policy.Trust   // of signatures by identities
 	recorder    *pulls.Recorder // of hosted content; nil where none is pulled through this process
 	uses        *keyuse.Uses
+	usage       *usage.Counters // of what passes here; nil where no client comes
 	passwords   *password.Hasher
 	logins      *token.Authenticator
 	directories *people.Directories // of people
@@ -184,6 +186,8 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	}
 	if c.RunsData() {
 		b.recorder = pulls.NewRecorder(s.meta, d.Log)
+		b.usage = usage.New(s.meta, d.Log)
+		b.Go("usage", func(ctx context.Context) error { b.usage.Run(ctx); return nil })
 	}
 	if b.trust, err = openTrust(c, d.Log); err != nil {
 		return err

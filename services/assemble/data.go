@@ -34,7 +34,7 @@ func (b builder) data(ctx context.Context) error {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: b.logins, Policies: b.policies, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Mirrors: b.mirrors, Turns: b.turns(), Calls: b.callGate, Rates: b.rates, Pulls: b.pulls}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: b.logins, Policies: b.policies, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Mirrors: b.mirrors, Turns: b.turns(), Calls: b.callGate, Rates: b.rates, Pulls: b.pulls, Usage: b.usage}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,

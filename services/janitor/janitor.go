@@ -71,6 +71,8 @@ type Meta interface {
 	meta.CacheCollector
 	meta.CacheTrimmer
 	EndLostRecorders(ctx context.Context, limit int) (int, error)
+	SampleUsage(ctx context.Context, limit int) (int, error)
+	TrimUsage(ctx context.Context, limit int) (int, error)
 	IndexSearch(ctx context.Context, limit int, describe meta.Describe) (int, error)
 	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
 }
@@ -94,6 +96,8 @@ type Janitor struct {
 	reconcile  phase
 	measure    phase
 	index      phase
+	sample     phase
+	oldUsage   phase
 	progress   *progress
 	survey     atomic.Pointer[Survey] // of the last reconciliation; nil before the first
 }
@@ -136,6 +140,8 @@ func New(cfg Config) *Janitor {
 		kit.Wrap("janitor.recorders", cfg.Meta.EndLostRecorders, mw...),
 		j.events,
 	}
+	j.sample = kit.Wrap("janitor.sample", cfg.Meta.SampleUsage, mw...)
+	j.oldUsage = kit.Wrap("janitor.usage", cfg.Meta.TrimUsage, mw...)
 	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.SettleCharges(ctx) }, mw...)
 	j.sweep = kit.Wrap("janitor.sweep", j.sweepUnmarked, mw...)
 	j.reconcile = kit.Wrap("janitor.reconcile", j.condemnUnknown, mw...)
@@ -152,13 +158,14 @@ const (
 )
 
 // Run works until ctx ends. It logs a failing phase and tries it again at the next
-// pass. Passes, evictions, the index and whole-store tasks do not wait for each other.
+// pass. Passes, evictions, the index, usage and whole-store tasks do not wait for each other.
 func (j *Janitor) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { j.runPasses(ctx) })
 	all.Go(func() { j.runEvictions(ctx) })
 	all.Go(func() { j.runTrims(ctx) })
 	all.Go(func() { j.runIndex(ctx) })
+	all.Go(func() { j.runUsage(ctx) })
 	all.Go(func() { j.runSweeps(ctx) })
 	all.Wait()
 }

@@ -53,6 +53,7 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlobRequest) (respond.Op
 			}
 			if err == nil {
 				opened, err = s.blobs.Open(ctx, b, req.Redirect, req.Range)
+				opened.Cached = true
 			}
 			if errors.Is(err, respond.ErrContentLost) {
 				err = chain.ErrNotHere // the upstream has it again

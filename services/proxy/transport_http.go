@@ -64,6 +64,9 @@ func manifestSize(m cache.Manifest) int64 { return respond.ManifestSize(m.Manife
 
 func encodeManifest(ctx context.Context, w http.ResponseWriter, m cache.Manifest) error {
 	warn(w.Header(), cache.Freshness{Stale: m.Stale, Age: m.Age})
+	if m.Cached {
+		front.CallOf(ctx).SetCached(w.Header())
+	}
 	return respond.WriteManifest(ctx, w, m.Manifest)
 }
 

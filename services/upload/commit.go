@@ -107,5 +107,6 @@ func (s *Service) verify(ctx context.Context, u meta.Upload, h *oci.Hasher, clai
 
 func (s *Service) commit(ctx context.Context, by meta.Cause, u meta.Upload, d oci.Digest) (BlobResponse, error) {
 	b, err := s.sessions.Commit(ctx, by, u, d)
-	return BlobResponse{Repo: u.Repo, Blob: b}, err
+	shared := u.State != meta.UploadCommitted && b.Key != u.Stage.Key // a repetition says nothing new
+	return BlobResponse{Repo: u.Repo, Blob: b, Shared: shared}, err
 }

@@ -39,7 +39,7 @@ func (s *Service) MountBlob(ctx context.Context, req MountBlobRequest) (MountBlo
 		b, err := s.meta.MountBlob(ctx, req.By, from, req.Repo, req.Digest)
 		switch {
 		case err == nil:
-			return MountBlobResponse{Stored: &BlobResponse{Repo: req.Repo, Blob: b}}, nil
+			return MountBlobResponse{Stored: &BlobResponse{Repo: req.Repo, Blob: b, Shared: true}}, nil
 		case fault.KindOf(err) != fault.NotFound:
 			return MountBlobResponse{}, err
 		}

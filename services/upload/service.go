@@ -66,6 +66,7 @@ func responseOf(u meta.Upload) SessionResponse {
 
 // BlobResponse is a blob that the repository holds from now on.
 type BlobResponse struct {
-	Repo meta.Repo
-	Blob meta.Blob
+	Repo   meta.Repo
+	Blob   meta.Blob
+	Shared bool // the tenant had it already
 }

@@ -168,8 +168,11 @@ func setSession(h http.Header, s SessionResponse) {
 	h.Set("Range", ocihttp.FormatUploadRange(s.Offset))
 }
 
-func encodeBlob(_ context.Context, w http.ResponseWriter, s BlobResponse) error {
+func encodeBlob(ctx context.Context, w http.ResponseWriter, s BlobResponse) error {
 	h := w.Header()
+	if s.Shared {
+		front.CallOf(ctx).CountShared(h, s.Blob.Size)
+	}
 	h.Set("Location", ocihttp.Route{Kind: ocihttp.Blob, Name: s.Repo.Name, Digest: s.Blob.Digest}.Path())
 	h.Set("Docker-Content-Digest", s.Blob.Digest.String())
 	w.WriteHeader(http.StatusCreated)

@@ -90,6 +90,20 @@ func OnSent(ctx context.Context, sent func(n int64) time.Duration) {
 	}
 }
 
+// Unconfirmed is how many bytes the system took for a client that has left, and that the client
+// has not confirmed: they were not received. It is 0 while the connection works, and where the
+// system does not tell; of HTTP/2, whose streams share a connection, it is never known.
+func Unconfirmed(ctx context.Context) int64 {
+	r := requestOf(ctx)
+	if r == nil || r.pace == nil || r.pace.http2 || !r.pace.broken && ctx.Err() == nil {
+		return 0
+	}
+	if raw := rawConnOf(ctx); raw != nil {
+		return unconfirmed(raw)
+	}
+	return 0
+}
+
 // pacing is both directions of one request.
 type pacing struct {
 	in, out clock
@@ -98,7 +112,9 @@ type pacing struct {
 
 	transfer atomic.Bool // counted as one of the connection
 
-	sent func(n int64) time.Duration // nil where the response is not slowed
+	sent   func(n int64) time.Duration // nil where nothing is told of what is sent
+	http2  bool
+	broken bool // a part of the response could not be sent
 }
 
 func (s *pacing) beginTransfer() {
@@ -133,9 +149,10 @@ func (p pacer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := http.NewResponseController(w)
 	http2 := r.ProtoMajor >= 2
 	s := &pacing{
-		in:   clock{pace: p.Pace, rate: p.MinIn, pauses: p.pauses},
-		out:  clock{pace: p.Pace, rate: p.MinOut, pauses: p.pauses},
-		conn: connOf(r.Context()),
+		in:    clock{pace: p.Pace, rate: p.MinIn, pauses: p.pauses},
+		out:   clock{pace: p.Pace, rate: p.MinOut, pauses: p.pauses},
+		conn:  connOf(r.Context()),
+		http2: http2,
 	}
 	s.in.waited, s.out.waited = &s.waited, &s.waited
 	// A ResponseWriter that knows no deadlines is not a connection.

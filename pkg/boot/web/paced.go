@@ -69,8 +69,9 @@ type pacedWriter struct {
 }
 
 // done ends the wait for n bytes. More bytes wait while there are too many (OnSent).
-func (w *pacedWriter) done(n int64) {
+func (w *pacedWriter) done(n int64, err error) {
 	_ = w.stop(n)
+	w.request.broken = w.request.broken || err != nil
 	if w.request.sent == nil {
 		return
 	}
@@ -85,7 +86,7 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 		return 0, errors.Join(err, os.ErrDeadlineExceeded)
 	}
 	n, err := w.ResponseWriter.Write(p)
-	w.done(int64(n))
+	w.done(int64(n), err)
 	return n, err
 }
 
@@ -115,7 +116,7 @@ func (w *pacedWriter) ReadFrom(src io.Reader) (int64, error) {
 			return total, errors.Join(err, os.ErrDeadlineExceeded)
 		}
 		n, err := readFrom(w.ResponseWriter, &io.LimitedReader{R: src, N: size})
-		w.done(n)
+		w.done(n, err)
 		total += n
 		if limited {
 			whole.N -= n
@@ -159,7 +160,7 @@ func (w *pacedWriter) send(conn *http.ResponseController, piece []byte) (int, er
 	if err == nil && len(piece) < passed {
 		err = conn.Flush()
 	}
-	w.done(int64(n))
+	w.done(int64(n), err)
 	return n, err
 }
 

@@ -50,6 +50,19 @@ func KeepConn(ctx context.Context, c net.Conn) context.Context {
 // takenFrom returns how to learn what the client of the request's connection has
 // confirmed; nil where that cannot be known.
 func takenFrom(ctx context.Context) func() (uint64, bool) {
+	raw := rawConnOf(ctx)
+	if raw == nil {
+		return nil
+	}
+	if _, known := confirmed(raw); !known {
+		return nil
+	}
+	return func() (uint64, bool) { return confirmed(raw) }
+}
+
+// rawConnOf returns the TCP connection of a request, also that below TLS; nil where it is
+// none.
+func rawConnOf(ctx context.Context) syscall.RawConn {
 	c, _ := ctx.Value(connKey{}).(net.Conn)
 	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secure.NetConn()
@@ -62,10 +75,7 @@ func takenFrom(ctx context.Context) func() (uint64, bool) {
 	if err != nil {
 		return nil
 	}
-	if _, known := confirmed(raw); !known {
-		return nil
-	}
-	return func() (uint64, bool) { return confirmed(raw) }
+	return raw
 }
 
 // tracked tells the limits of connections what each of them does.

@@ -17,3 +17,13 @@ func confirmed(c syscall.RawConn) (uint64, bool) {
 	}
 	return info.Bytes_acked, true
 }
+
+// unconfirmed is how many bytes the system took for the other end of a TCP connection, which
+// has not acknowledged them.
+func unconfirmed(c syscall.RawConn) int64 {
+	queued := 0
+	if err := c.Control(func(fd uintptr) { queued, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
+		return 0
+	}
+	return int64(queued)
+}

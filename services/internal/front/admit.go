@@ -33,6 +33,7 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ocihttp.WriteError(w, r, err)
 		return
 	}
+	call.usage.counter = a.Usage.Of(call.Site.Tenant)
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
 	if call.Site.IsMirror() {
 		r.Host = call.Site.Host // from here on without the secret

@@ -39,6 +39,7 @@ type Call struct {
 	refusals         *audit.Refusals // nil: nothing is counted
 	rates            *Rates
 	egress           []bound // of what is sent for the call
+	usage            callUsage
 }
 
 type callKey struct{}

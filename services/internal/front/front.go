@@ -12,6 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/audit"
+	"github.com/berth-registry/berth/services/internal/usage"
 )
 
 // Config are the dependencies of a front.
@@ -28,6 +29,7 @@ type Config struct {
 	Calls    *CallLimit      // limits running calls; nil: no limit
 	Rates    *Rates          // limits what is used within a second; nil: no limit
 	Pulls    *audit.Pulls    // is told of pulls; nil: nothing is
+	Usage    *usage.Counters // count what tenants use; nil: nothing is
 }
 
 // Sites finds the site of a Host header; *tenant.Directory does.

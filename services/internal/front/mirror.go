@@ -78,6 +78,8 @@ func (s router) serveMirror(w http.ResponseWriter, r *http.Request) {
 			WriteError(w, r, err)
 			return
 		}
+		call.followSent(r.Context(), r.Method)
+		defer call.finishUsage(r)
 		if s.Pulls != nil {
 			defer s.tellPull(w.Header(), r, call)
 		}

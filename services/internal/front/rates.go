@@ -110,9 +110,6 @@ func (s *Rates) admit(ctx context.Context, c *Call, stranger bool) error {
 			return s.refuse(c, b, boundEgress, owed, "%s may be sent %d bytes a second, and more was; retry later", b.Egress)
 		}
 	}
-	if len(c.egress) > 0 {
-		web.OnSent(ctx, c.spendEgress)
-	}
 	return nil
 }
 
@@ -167,9 +164,6 @@ func (c *Call) spendEgress(n int64) time.Duration {
 	}
 	return wait
 }
-
-// CountRedirect counts bytes that the blob store is about to send for the call.
-func (c *Call) CountRedirect(n int64) { c.spendEgress(n) }
 
 // beginUpload waits for room for a body of a blob; call the function when it was received.
 func (s *Rates) beginUpload(r *http.Request, c *Call) (func(), error) {

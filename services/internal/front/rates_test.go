@@ -123,7 +123,7 @@ func TestW235_EgressIsHeldToItsRate(t *testing.T) {
 	d, _ := limited(t, tenant.RateLimits{Caller: tenant.RateLimit{Egress: rate}}, 1)
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("redirect") {
-			front.CallOf(r.Context()).CountRedirect(30 * rate)
+			front.CallOf(r.Context()).CountRedirect(w.Header(), 30*rate)
 			return
 		}
 		_, _ = io.CopyN(w, zeros{}, size)

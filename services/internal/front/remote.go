@@ -68,6 +68,7 @@ func (s Remote) Handler() http.Handler {
 		FlushInterval: -1,
 		ModifyResponse: func(answer *http.Response) error {
 			takeRefusal(answer)
+			CallOf(answer.Request.Context()).takeUsage(answer.Header)
 			// This process's own are there already.
 			answer.Header.Del(web.HeaderRequestID)
 			answer.Header.Del("X-Content-Type-Options")

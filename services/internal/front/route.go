@@ -82,6 +82,9 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
+	call.followSent(r.Context(), r.Method)
+	call.followReceived(r)
+	defer call.finishUsage(r)
 	if s.Pulls != nil {
 		defer s.tellPull(w.Header(), r, call) // a client that leaves before the end has pulled, too
 	}

@@ -40,6 +40,7 @@ type OpenBlobResponse struct {
 	meta.Blob
 	Content blob.Content // nil when there is a URL
 	URL     string       // for GET, for redirectLife; anyone with the URL can read the blob
+	Cached  bool         // it is an upstream's, which was not asked for it
 }
 
 // Blobs opens and sends the blobs of a store.
@@ -130,8 +131,11 @@ func contentLost(b meta.Blob, cause error) error {
 
 // Send streams a blob: Range, several ranges and If-Range are net/http's.
 func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenBlobResponse) error {
+	if b.Cached {
+		front.CallOf(ctx).SetCached(w.Header())
+	}
 	if b.URL != "" {
-		front.CallOf(ctx).CountRedirect(b.Size)
+		front.CallOf(ctx).CountRedirect(w.Header(), b.Size)
 		return sendRedirect(w, b)
 	}
 	defer func() {

@@ -45,6 +45,7 @@ func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respon
 	if err == nil && !linked.Suspect {
 		var opened respond.OpenBlobResponse
 		if opened, err = r.caches.Blobs.Open(ctx, linked, false, ""); err == nil || !errors.Is(err, respond.ErrContentLost) {
+			opened.Cached = true
 			return opened, chain.Internal(err)
 		}
 	} else if err != nil && !errors.Is(err, errUnknown) {

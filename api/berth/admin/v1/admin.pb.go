@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cberth/admin/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xb6\xb1\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cberth/admin/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xba\xb2\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -177,7 +177,8 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12{\n" +
 	"\x12ListOperatorEvents\x12).berth.admin.v1.ListOperatorEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/events\x12j\n" +
-	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12v\n" +
+	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12\x81\x01\n" +
+	"\tListUsage\x12 .berth.admin.v1.ListUsageRequest\x1a!.berth.admin.v1.ListUsageResponse\"/\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=tenants/*}/usagePeriods\x12v\n" +
 	"\x0eCreateOperator\x12%.berth.admin.v1.CreateOperatorRequest\x1a\x18.berth.admin.v1.Operator\"#\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x19:\boperator\"\r/v1/operators\x12o\n" +
 	"\vGetOperator\x12\".berth.admin.v1.GetOperatorRequest\x1a\x18.berth.admin.v1.Operator\"\"\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=operators/*}\x12w\n" +
 	"\rListOperators\x12$.berth.admin.v1.ListOperatorsRequest\x1a%.berth.admin.v1.ListOperatorsResponse\"\x19\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/operators\x12\x88\x01\n" +
@@ -336,98 +337,100 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListEventsRequest)(nil),                   // 134: berth.admin.v1.ListEventsRequest
 	(*ListOperatorEventsRequest)(nil),           // 135: berth.admin.v1.ListOperatorEventsRequest
 	(*GetUsageRequest)(nil),                     // 136: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 137: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 138: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 139: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 140: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 141: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 142: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 143: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 144: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 145: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 146: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 147: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 148: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 149: berth.admin.v1.StopScrubRequest
-	(*GetSearchIndexRequest)(nil),               // 150: berth.admin.v1.GetSearchIndexRequest
-	(*RebuildSearchIndexRequest)(nil),           // 151: berth.admin.v1.RebuildSearchIndexRequest
-	(*CreateBackupRequest)(nil),                 // 152: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 153: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 154: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 155: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 156: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 157: berth.admin.v1.Deletion
-	(*PurgeDigestResponse)(nil),                 // 158: berth.admin.v1.PurgeDigestResponse
-	(*Registry)(nil),                            // 159: berth.admin.v1.Registry
-	(*ContentSize)(nil),                         // 160: berth.admin.v1.ContentSize
-	(*ListRegistriesResponse)(nil),              // 161: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 162: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 163: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 164: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 165: berth.admin.v1.ListTagsResponse
-	(*SearchContentResponse)(nil),               // 166: berth.admin.v1.SearchContentResponse
-	(*ListTagHistoryResponse)(nil),              // 167: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 168: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 169: berth.admin.v1.ListDeletedManifestsResponse
-	(*PromoteImageResponse)(nil),                // 170: berth.admin.v1.PromoteImageResponse
-	(*ListNameClaimsResponse)(nil),              // 171: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 172: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 173: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 174: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 175: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 176: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 177: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 178: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 179: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 180: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 181: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 182: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 183: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 184: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 185: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 186: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 187: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 188: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 189: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 190: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 191: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 192: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 193: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 194: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 195: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 196: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 197: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 198: berth.admin.v1.ListTagRulesResponse
-	(*PromotionGate)(nil),                       // 199: berth.admin.v1.PromotionGate
-	(*ListPromotionGatesResponse)(nil),          // 200: berth.admin.v1.ListPromotionGatesResponse
-	(*PullRule)(nil),                            // 201: berth.admin.v1.PullRule
-	(*ListPullRulesResponse)(nil),               // 202: berth.admin.v1.ListPullRulesResponse
-	(*Webhook)(nil),                             // 203: berth.admin.v1.Webhook
-	(*ListWebhooksResponse)(nil),                // 204: berth.admin.v1.ListWebhooksResponse
-	(*WebhookDelivery)(nil),                     // 205: berth.admin.v1.WebhookDelivery
-	(*ListWebhookDeliveriesResponse)(nil),       // 206: berth.admin.v1.ListWebhookDeliveriesResponse
-	(*RetentionPolicy)(nil),                     // 207: berth.admin.v1.RetentionPolicy
-	(*ListRetentionPoliciesResponse)(nil),       // 208: berth.admin.v1.ListRetentionPoliciesResponse
-	(*SimulateRetentionResponse)(nil),           // 209: berth.admin.v1.SimulateRetentionResponse
-	(*ExplainRetentionResponse)(nil),            // 210: berth.admin.v1.ExplainRetentionResponse
-	(*TestAccessResponse)(nil),                  // 211: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 212: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 213: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 214: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 215: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 216: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 217: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 218: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 219: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 220: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 221: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 222: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 223: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 224: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 225: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 226: berth.admin.v1.Scrub
-	(*SearchIndex)(nil),                         // 227: berth.admin.v1.SearchIndex
-	(*Backup)(nil),                              // 228: berth.admin.v1.Backup
+	(*ListUsageRequest)(nil),                    // 137: berth.admin.v1.ListUsageRequest
+	(*CreateOperatorRequest)(nil),               // 138: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 139: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 140: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 141: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 142: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 143: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 144: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 145: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 146: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 147: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 148: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 149: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 150: berth.admin.v1.StopScrubRequest
+	(*GetSearchIndexRequest)(nil),               // 151: berth.admin.v1.GetSearchIndexRequest
+	(*RebuildSearchIndexRequest)(nil),           // 152: berth.admin.v1.RebuildSearchIndexRequest
+	(*CreateBackupRequest)(nil),                 // 153: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 154: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 155: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 156: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 157: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 158: berth.admin.v1.Deletion
+	(*PurgeDigestResponse)(nil),                 // 159: berth.admin.v1.PurgeDigestResponse
+	(*Registry)(nil),                            // 160: berth.admin.v1.Registry
+	(*ContentSize)(nil),                         // 161: berth.admin.v1.ContentSize
+	(*ListRegistriesResponse)(nil),              // 162: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 163: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 164: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 165: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 166: berth.admin.v1.ListTagsResponse
+	(*SearchContentResponse)(nil),               // 167: berth.admin.v1.SearchContentResponse
+	(*ListTagHistoryResponse)(nil),              // 168: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 169: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 170: berth.admin.v1.ListDeletedManifestsResponse
+	(*PromoteImageResponse)(nil),                // 171: berth.admin.v1.PromoteImageResponse
+	(*ListNameClaimsResponse)(nil),              // 172: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 173: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 174: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 175: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 176: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 177: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 178: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 179: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 180: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 181: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 182: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 183: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 184: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 185: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 186: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 187: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 188: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 189: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 190: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 191: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 192: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 193: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 194: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 195: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 196: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 197: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 198: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 199: berth.admin.v1.ListTagRulesResponse
+	(*PromotionGate)(nil),                       // 200: berth.admin.v1.PromotionGate
+	(*ListPromotionGatesResponse)(nil),          // 201: berth.admin.v1.ListPromotionGatesResponse
+	(*PullRule)(nil),                            // 202: berth.admin.v1.PullRule
+	(*ListPullRulesResponse)(nil),               // 203: berth.admin.v1.ListPullRulesResponse
+	(*Webhook)(nil),                             // 204: berth.admin.v1.Webhook
+	(*ListWebhooksResponse)(nil),                // 205: berth.admin.v1.ListWebhooksResponse
+	(*WebhookDelivery)(nil),                     // 206: berth.admin.v1.WebhookDelivery
+	(*ListWebhookDeliveriesResponse)(nil),       // 207: berth.admin.v1.ListWebhookDeliveriesResponse
+	(*RetentionPolicy)(nil),                     // 208: berth.admin.v1.RetentionPolicy
+	(*ListRetentionPoliciesResponse)(nil),       // 209: berth.admin.v1.ListRetentionPoliciesResponse
+	(*SimulateRetentionResponse)(nil),           // 210: berth.admin.v1.SimulateRetentionResponse
+	(*ExplainRetentionResponse)(nil),            // 211: berth.admin.v1.ExplainRetentionResponse
+	(*TestAccessResponse)(nil),                  // 212: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 213: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 214: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 215: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 216: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 217: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 218: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 219: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 220: berth.admin.v1.Usage
+	(*ListUsageResponse)(nil),                   // 221: berth.admin.v1.ListUsageResponse
+	(*Operator)(nil),                            // 222: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 223: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 224: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 225: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 226: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 227: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 228: berth.admin.v1.Scrub
+	(*SearchIndex)(nil),                         // 229: berth.admin.v1.SearchIndex
+	(*Backup)(nil),                              // 230: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -567,181 +570,183 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	134, // 134: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
 	135, // 135: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
 	136, // 136: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	137, // 137: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	138, // 138: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	139, // 139: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	140, // 140: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	141, // 141: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	142, // 142: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	143, // 143: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	144, // 144: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	145, // 145: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	146, // 146: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	147, // 147: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	148, // 148: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	149, // 149: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	150, // 150: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
-	151, // 151: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
-	152, // 152: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	153, // 153: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	154, // 154: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	155, // 155: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	155, // 156: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	156, // 157: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	155, // 158: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	157, // 159: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	155, // 160: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	155, // 161: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	155, // 162: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	158, // 163: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
-	159, // 164: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	159, // 165: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	160, // 166: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
-	161, // 167: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	159, // 168: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	157, // 169: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	159, // 170: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	162, // 171: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	160, // 172: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
-	163, // 173: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	164, // 174: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	162, // 175: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
-	165, // 176: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	166, // 177: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
-	167, // 178: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	164, // 179: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	168, // 180: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	169, // 181: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	164, // 182: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	170, // 183: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
-	171, // 184: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	164, // 185: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	172, // 186: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	173, // 187: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	173, // 188: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	174, // 189: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	173, // 190: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	164, // 191: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	164, // 192: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	175, // 193: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	176, // 194: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	177, // 195: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	178, // 196: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	178, // 197: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	179, // 198: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	178, // 199: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	164, // 200: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	180, // 201: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	180, // 202: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	181, // 203: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	180, // 204: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	180, // 205: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	164, // 206: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	182, // 207: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	182, // 208: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	183, // 209: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	182, // 210: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	164, // 211: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	182, // 212: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	184, // 213: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	184, // 214: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	185, // 215: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	184, // 216: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	164, // 217: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	164, // 218: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	186, // 219: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	164, // 220: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	187, // 221: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	188, // 222: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	164, // 223: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	189, // 224: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	189, // 225: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	190, // 226: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	164, // 227: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	191, // 228: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	191, // 229: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	192, // 230: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	191, // 231: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	164, // 232: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	164, // 233: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	193, // 234: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	194, // 235: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	164, // 236: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	195, // 237: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	195, // 238: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	196, // 239: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	195, // 240: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	164, // 241: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	197, // 242: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	197, // 243: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	198, // 244: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	197, // 245: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	164, // 246: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	199, // 247: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	199, // 248: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
-	200, // 249: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
-	199, // 250: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	164, // 251: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
-	201, // 252: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
-	201, // 253: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
-	202, // 254: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
-	201, // 255: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
-	164, // 256: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
-	203, // 257: berth.admin.v1.AdminService.CreateWebhook:output_type -> berth.admin.v1.Webhook
-	203, // 258: berth.admin.v1.AdminService.GetWebhook:output_type -> berth.admin.v1.Webhook
-	204, // 259: berth.admin.v1.AdminService.ListWebhooks:output_type -> berth.admin.v1.ListWebhooksResponse
-	203, // 260: berth.admin.v1.AdminService.UpdateWebhook:output_type -> berth.admin.v1.Webhook
-	164, // 261: berth.admin.v1.AdminService.DeleteWebhook:output_type -> google.protobuf.Empty
-	205, // 262: berth.admin.v1.AdminService.GetWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
-	206, // 263: berth.admin.v1.AdminService.ListWebhookDeliveries:output_type -> berth.admin.v1.ListWebhookDeliveriesResponse
-	205, // 264: berth.admin.v1.AdminService.RedeliverWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
-	207, // 265: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	207, // 266: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	208, // 267: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
-	207, // 268: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	164, // 269: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
-	207, // 270: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	209, // 271: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
-	210, // 272: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
-	211, // 273: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	212, // 274: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	212, // 275: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	213, // 276: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	212, // 277: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	164, // 278: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	214, // 279: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	214, // 280: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	215, // 281: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	215, // 282: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	214, // 283: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	164, // 284: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	216, // 285: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	196, // 286: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	217, // 287: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	164, // 288: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	218, // 289: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	218, // 290: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	219, // 291: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	220, // 292: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	220, // 293: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	221, // 294: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	220, // 295: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	164, // 296: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	222, // 297: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	223, // 298: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	164, // 299: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	224, // 300: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	225, // 301: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	226, // 302: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	226, // 303: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	226, // 304: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	227, // 305: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
-	227, // 306: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
-	228, // 307: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	228, // 308: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	164, // 309: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	155, // [155:310] is the sub-list for method output_type
-	0,   // [0:155] is the sub-list for method input_type
+	137, // 137: berth.admin.v1.AdminService.ListUsage:input_type -> berth.admin.v1.ListUsageRequest
+	138, // 138: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	139, // 139: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	140, // 140: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	141, // 141: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	142, // 142: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	143, // 143: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	144, // 144: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	145, // 145: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	146, // 146: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	147, // 147: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	148, // 148: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	149, // 149: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	150, // 150: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	151, // 151: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
+	152, // 152: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
+	153, // 153: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	154, // 154: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	155, // 155: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	156, // 156: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	156, // 157: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	157, // 158: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	156, // 159: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	158, // 160: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	156, // 161: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	156, // 162: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	156, // 163: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	159, // 164: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
+	160, // 165: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	160, // 166: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	161, // 167: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
+	162, // 168: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	160, // 169: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	158, // 170: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	160, // 171: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	163, // 172: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	161, // 173: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
+	164, // 174: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	165, // 175: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	163, // 176: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	166, // 177: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	167, // 178: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
+	168, // 179: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	165, // 180: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	169, // 181: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	170, // 182: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	165, // 183: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	171, // 184: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
+	172, // 185: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	165, // 186: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	173, // 187: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	174, // 188: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	174, // 189: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	175, // 190: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	174, // 191: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	165, // 192: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	165, // 193: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	176, // 194: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	177, // 195: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	178, // 196: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	179, // 197: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	179, // 198: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	180, // 199: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	179, // 200: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	165, // 201: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	181, // 202: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	181, // 203: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	182, // 204: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	181, // 205: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	181, // 206: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	165, // 207: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	183, // 208: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	183, // 209: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	184, // 210: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	183, // 211: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	165, // 212: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	183, // 213: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	185, // 214: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	185, // 215: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	186, // 216: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	185, // 217: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	165, // 218: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	165, // 219: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	187, // 220: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	165, // 221: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	188, // 222: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	189, // 223: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	165, // 224: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	190, // 225: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	190, // 226: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	191, // 227: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	165, // 228: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	192, // 229: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	192, // 230: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	193, // 231: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	192, // 232: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	165, // 233: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	165, // 234: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	194, // 235: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	195, // 236: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	165, // 237: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	196, // 238: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	196, // 239: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	197, // 240: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	196, // 241: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	165, // 242: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	198, // 243: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	198, // 244: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	199, // 245: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	198, // 246: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	165, // 247: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	200, // 248: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	200, // 249: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
+	201, // 250: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
+	200, // 251: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	165, // 252: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
+	202, // 253: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
+	202, // 254: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
+	203, // 255: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
+	202, // 256: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
+	165, // 257: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
+	204, // 258: berth.admin.v1.AdminService.CreateWebhook:output_type -> berth.admin.v1.Webhook
+	204, // 259: berth.admin.v1.AdminService.GetWebhook:output_type -> berth.admin.v1.Webhook
+	205, // 260: berth.admin.v1.AdminService.ListWebhooks:output_type -> berth.admin.v1.ListWebhooksResponse
+	204, // 261: berth.admin.v1.AdminService.UpdateWebhook:output_type -> berth.admin.v1.Webhook
+	165, // 262: berth.admin.v1.AdminService.DeleteWebhook:output_type -> google.protobuf.Empty
+	206, // 263: berth.admin.v1.AdminService.GetWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
+	207, // 264: berth.admin.v1.AdminService.ListWebhookDeliveries:output_type -> berth.admin.v1.ListWebhookDeliveriesResponse
+	206, // 265: berth.admin.v1.AdminService.RedeliverWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
+	208, // 266: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	208, // 267: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	209, // 268: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
+	208, // 269: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	165, // 270: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
+	208, // 271: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	210, // 272: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
+	211, // 273: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
+	212, // 274: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	213, // 275: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	213, // 276: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	214, // 277: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	213, // 278: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	165, // 279: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	215, // 280: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	215, // 281: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	216, // 282: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	216, // 283: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	215, // 284: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	165, // 285: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	217, // 286: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	197, // 287: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	218, // 288: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	165, // 289: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	219, // 290: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	219, // 291: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	220, // 292: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	221, // 293: berth.admin.v1.AdminService.ListUsage:output_type -> berth.admin.v1.ListUsageResponse
+	222, // 294: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	222, // 295: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	223, // 296: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	222, // 297: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	165, // 298: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	224, // 299: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	225, // 300: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	165, // 301: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	226, // 302: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	227, // 303: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	228, // 304: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	228, // 305: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	228, // 306: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	229, // 307: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	229, // 308: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	230, // 309: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	230, // 310: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	165, // 311: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	156, // [156:312] is the sub-list for method output_type
+	0,   // [0:156] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name

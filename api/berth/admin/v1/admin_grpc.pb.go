@@ -157,6 +157,7 @@ const (
 	AdminService_ListEvents_FullMethodName                   = "/berth.admin.v1.AdminService/ListEvents"
 	AdminService_ListOperatorEvents_FullMethodName           = "/berth.admin.v1.AdminService/ListOperatorEvents"
 	AdminService_GetUsage_FullMethodName                     = "/berth.admin.v1.AdminService/GetUsage"
+	AdminService_ListUsage_FullMethodName                    = "/berth.admin.v1.AdminService/ListUsage"
 	AdminService_CreateOperator_FullMethodName               = "/berth.admin.v1.AdminService/CreateOperator"
 	AdminService_GetOperator_FullMethodName                  = "/berth.admin.v1.AdminService/GetOperator"
 	AdminService_ListOperators_FullMethodName                = "/berth.admin.v1.AdminService/ListOperators"
@@ -503,6 +504,10 @@ type AdminServiceClient interface {
 	ListOperatorEvents(ctx context.Context, in *ListOperatorEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error)
+	// Lists what a tenant used by the hour, day or month, the oldest first. The same as CSV is
+	// `GET /v1/tenants/{tenant}/usagePeriods:export`, and of all tenants, for the operator,
+	// `GET /v1/usagePeriods:export`.
+	ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error)
 	// Creates an operator without a token.
 	CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*Operator, error)
 	// Gets an operator.
@@ -1924,6 +1929,16 @@ func (c *adminServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, 
 	return out, nil
 }
 
+func (c *adminServiceClient) ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUsageResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*Operator, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Operator)
@@ -2430,6 +2445,10 @@ type AdminServiceServer interface {
 	ListOperatorEvents(context.Context, *ListOperatorEventsRequest) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(context.Context, *GetUsageRequest) (*Usage, error)
+	// Lists what a tenant used by the hour, day or month, the oldest first. The same as CSV is
+	// `GET /v1/tenants/{tenant}/usagePeriods:export`, and of all tenants, for the operator,
+	// `GET /v1/usagePeriods:export`.
+	ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error)
 	// Creates an operator without a token.
 	CreateOperator(context.Context, *CreateOperatorRequest) (*Operator, error)
 	// Gets an operator.
@@ -2890,6 +2909,9 @@ func (UnimplementedAdminServiceServer) ListOperatorEvents(context.Context, *List
 }
 func (UnimplementedAdminServiceServer) GetUsage(context.Context, *GetUsageRequest) (*Usage, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
+func (UnimplementedAdminServiceServer) ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUsage not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateOperator(context.Context, *CreateOperatorRequest) (*Operator, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateOperator not implemented")
@@ -5431,6 +5453,24 @@ func _AdminService_GetUsage_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListUsage(ctx, req.(*ListUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateOperatorRequest)
 	if err := dec(in); err != nil {
@@ -6309,6 +6349,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUsage",
 			Handler:    _AdminService_GetUsage_Handler,
+		},
+		{
+			MethodName: "ListUsage",
+			Handler:    _AdminService_ListUsage_Handler,
 		},
 		{
 			MethodName: "CreateOperator",

@@ -9,6 +9,7 @@ package adminv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -20,6 +21,59 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// How long a period is.
+type UsagePeriod_Granularity int32
+
+const (
+	UsagePeriod_GRANULARITY_UNSPECIFIED UsagePeriod_Granularity = 0
+	UsagePeriod_HOUR                    UsagePeriod_Granularity = 1
+	UsagePeriod_DAY                     UsagePeriod_Granularity = 2
+	UsagePeriod_MONTH                   UsagePeriod_Granularity = 3
+)
+
+// Enum value maps for UsagePeriod_Granularity.
+var (
+	UsagePeriod_Granularity_name = map[int32]string{
+		0: "GRANULARITY_UNSPECIFIED",
+		1: "HOUR",
+		2: "DAY",
+		3: "MONTH",
+	}
+	UsagePeriod_Granularity_value = map[string]int32{
+		"GRANULARITY_UNSPECIFIED": 0,
+		"HOUR":                    1,
+		"DAY":                     2,
+		"MONTH":                   3,
+	}
+)
+
+func (x UsagePeriod_Granularity) Enum() *UsagePeriod_Granularity {
+	p := new(UsagePeriod_Granularity)
+	*p = x
+	return p
+}
+
+func (x UsagePeriod_Granularity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UsagePeriod_Granularity) Descriptor() protoreflect.EnumDescriptor {
+	return file_berth_admin_v1_usage_proto_enumTypes[0].Descriptor()
+}
+
+func (UsagePeriod_Granularity) Type() protoreflect.EnumType {
+	return &file_berth_admin_v1_usage_proto_enumTypes[0]
+}
+
+func (x UsagePeriod_Granularity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UsagePeriod_Granularity.Descriptor instead.
+func (UsagePeriod_Granularity) EnumDescriptor() ([]byte, []int) {
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{2, 0}
+}
 
 // Usage is the storage of a tenant. All fields are output only.
 type Usage struct {
@@ -152,11 +206,330 @@ func (x *GetUsageRequest) GetName() string {
 	return ""
 }
 
+// What a tenant used in an hour, a day or a month, in UTC. All fields are output only. A day
+// and a month are the sums of their hours, and hours are kept for 13 months. An hour in which
+// nothing was counted has no period.
+type UsagePeriod struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `tenants/{tenant}`, as it is called now, or was last.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The `uid` of the tenant. Another tenant may have its name later, and never its uid.
+	TenantUid string `protobuf:"bytes,2,opt,name=tenant_uid,json=tenantUid,proto3" json:"tenant_uid,omitempty"`
+	// Where the period begins, or the list.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Where the period ends, or the list. The numbers of a period that has not ended still
+	// grow.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// How many manifests were sent to clients: GETs at hosts of the tenant that were answered
+	// 200, wherever in a chain the manifest was found.
+	Pulls int64 `protobuf:"varint,5,opt,name=pulls,proto3" json:"pulls,omitempty"`
+	// How many manifests were pushed: PUTs that were answered 201.
+	Pushes int64 `protobuf:"varint,6,opt,name=pushes,proto3" json:"pushes,omitempty"`
+	// Bytes of manifests and blobs that clients got, whole or in part, without headers. What a
+	// client had not confirmed when its connection broke does not count. Of a blob to which a client was
+	// redirected all bytes count.
+	EgressBytes int64 `protobuf:"varint,7,opt,name=egress_bytes,json=egressBytes,proto3" json:"egress_bytes,omitempty"`
+	// Bytes that clients sent to push manifests and blobs, also in vain.
+	ReceivedBytes int64 `protobuf:"varint,8,opt,name=received_bytes,json=receivedBytes,proto3" json:"received_bytes,omitempty"`
+	// Those of `egress_bytes` that are of an upstream and came from the cache.
+	CacheSavedBytes int64 `protobuf:"varint,9,opt,name=cache_saved_bytes,json=cacheSavedBytes,proto3" json:"cache_saved_bytes,omitempty"`
+	// Bytes of blobs that were mounted, or pushed again, and that the tenant stored already.
+	SharingSavedBytes int64 `protobuf:"varint,10,opt,name=sharing_saved_bytes,json=sharingSavedBytes,proto3" json:"sharing_saved_bytes,omitempty"`
+	// How many hours of the period have a sample of what was stored. It is taken within minutes
+	// after an hour begins. An hour in which no janitor ran has none, and adds nothing to the
+	// numbers below.
+	SampledHours int64 `protobuf:"varint,11,opt,name=sampled_hours,json=sampledHours,proto3" json:"sampled_hours,omitempty"`
+	// What is stored and neither only cached nor only in the trash, with what it is charged in
+	// addition, as in Usage: bytes of each sample, added up. Divided by `sampled_hours` it is the
+	// average.
+	StoredByteHours int64 `protobuf:"varint,12,opt,name=stored_byte_hours,json=storedByteHours,proto3" json:"stored_byte_hours,omitempty"`
+	// The same of what is only cached.
+	CachedByteHours int64 `protobuf:"varint,13,opt,name=cached_byte_hours,json=cachedByteHours,proto3" json:"cached_byte_hours,omitempty"`
+	// The same of what only deleted manifests stand for, which can be restored. A deleted
+	// repository counts as stored until it is removed.
+	TrashByteHours int64 `protobuf:"varint,14,opt,name=trash_byte_hours,json=trashByteHours,proto3" json:"trash_byte_hours,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UsagePeriod) Reset() {
+	*x = UsagePeriod{}
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsagePeriod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsagePeriod) ProtoMessage() {}
+
+func (x *UsagePeriod) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsagePeriod.ProtoReflect.Descriptor instead.
+func (*UsagePeriod) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UsagePeriod) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *UsagePeriod) GetTenantUid() string {
+	if x != nil {
+		return x.TenantUid
+	}
+	return ""
+}
+
+func (x *UsagePeriod) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *UsagePeriod) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *UsagePeriod) GetPulls() int64 {
+	if x != nil {
+		return x.Pulls
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetPushes() int64 {
+	if x != nil {
+		return x.Pushes
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetEgressBytes() int64 {
+	if x != nil {
+		return x.EgressBytes
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetReceivedBytes() int64 {
+	if x != nil {
+		return x.ReceivedBytes
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetCacheSavedBytes() int64 {
+	if x != nil {
+		return x.CacheSavedBytes
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetSharingSavedBytes() int64 {
+	if x != nil {
+		return x.SharingSavedBytes
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetSampledHours() int64 {
+	if x != nil {
+		return x.SampledHours
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetStoredByteHours() int64 {
+	if x != nil {
+		return x.StoredByteHours
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetCachedByteHours() int64 {
+	if x != nil {
+		return x.CachedByteHours
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetTrashByteHours() int64 {
+	if x != nil {
+		return x.TrashByteHours
+	}
+	return 0
+}
+
+type ListUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}`. For the operator also a deleted tenant: by its
+	// name, until another tenant has that, or by its `uid` in place of the slug.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// At most this many; 0 means 100, more than 1000 means 1000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before, which had the same range and granularity.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only hours that begin then or later; unset means all that are kept.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Only hours that begin earlier; unset means up to now.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// How long the periods are; unset means hours.
+	Granularity   UsagePeriod_Granularity `protobuf:"varint,6,opt,name=granularity,proto3,enum=berth.admin.v1.UsagePeriod_Granularity" json:"granularity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsageRequest) Reset() {
+	*x = ListUsageRequest{}
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsageRequest) ProtoMessage() {}
+
+func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsageRequest.ProtoReflect.Descriptor instead.
+func (*ListUsageRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListUsageRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListUsageRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListUsageRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListUsageRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListUsageRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ListUsageRequest) GetGranularity() UsagePeriod_Granularity {
+	if x != nil {
+		return x.Granularity
+	}
+	return UsagePeriod_GRANULARITY_UNSPECIFIED
+}
+
+type ListUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The oldest first.
+	Periods []*UsagePeriod `protobuf:"bytes,1,rep,name=periods,proto3" json:"periods,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsageResponse) Reset() {
+	*x = ListUsageResponse{}
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsageResponse) ProtoMessage() {}
+
+func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsageResponse.ProtoReflect.Descriptor instead.
+func (*ListUsageResponse) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListUsageResponse) GetPeriods() []*UsagePeriod {
+	if x != nil {
+		return x.Periods
+	}
+	return nil
+}
+
+func (x *ListUsageResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_berth_admin_v1_usage_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/usage.proto\x12\x0eberth.admin.v1\"\xa5\x01\n" +
+	"\x1aberth/admin/v1/usage.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n" +
 	"\x05Usage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -166,7 +539,42 @@ const file_berth_admin_v1_usage_proto_rawDesc = "" +
 	"\x0eoverhead_bytes\x18\x04 \x01(\x03R\roverheadBytes\x12!\n" +
 	"\fcached_bytes\x18\x05 \x01(\x03R\vcachedBytes\"%\n" +
 	"\x0fGetUsageRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04nameB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xfb\x04\n" +
+	"\vUsagePeriod\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1d\n" +
+	"\n" +
+	"tenant_uid\x18\x02 \x01(\tR\ttenantUid\x129\n" +
+	"\n" +
+	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
+	"\x05pulls\x18\x05 \x01(\x03R\x05pulls\x12\x16\n" +
+	"\x06pushes\x18\x06 \x01(\x03R\x06pushes\x12!\n" +
+	"\fegress_bytes\x18\a \x01(\x03R\vegressBytes\x12%\n" +
+	"\x0ereceived_bytes\x18\b \x01(\x03R\rreceivedBytes\x12*\n" +
+	"\x11cache_saved_bytes\x18\t \x01(\x03R\x0fcacheSavedBytes\x12.\n" +
+	"\x13sharing_saved_bytes\x18\n" +
+	" \x01(\x03R\x11sharingSavedBytes\x12#\n" +
+	"\rsampled_hours\x18\v \x01(\x03R\fsampledHours\x12*\n" +
+	"\x11stored_byte_hours\x18\f \x01(\x03R\x0fstoredByteHours\x12*\n" +
+	"\x11cached_byte_hours\x18\r \x01(\x03R\x0fcachedByteHours\x12(\n" +
+	"\x10trash_byte_hours\x18\x0e \x01(\x03R\x0etrashByteHours\"H\n" +
+	"\vGranularity\x12\x1b\n" +
+	"\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04HOUR\x10\x01\x12\a\n" +
+	"\x03DAY\x10\x02\x12\t\n" +
+	"\x05MONTH\x10\x03\"\xa3\x02\n" +
+	"\x10ListUsageRequest\x12\x16\n" +
+	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x129\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12I\n" +
+	"\vgranularity\x18\x06 \x01(\x0e2'.berth.admin.v1.UsagePeriod.GranularityR\vgranularity\"r\n" +
+	"\x11ListUsageResponse\x125\n" +
+	"\aperiods\x18\x01 \x03(\v2\x1b.berth.admin.v1.UsagePeriodR\aperiods\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageTokenB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_berth_admin_v1_usage_proto_rawDescOnce sync.Once
@@ -180,17 +588,29 @@ func file_berth_admin_v1_usage_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_usage_proto_rawDescData
 }
 
-var file_berth_admin_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_berth_admin_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_berth_admin_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_berth_admin_v1_usage_proto_goTypes = []any{
-	(*Usage)(nil),           // 0: berth.admin.v1.Usage
-	(*GetUsageRequest)(nil), // 1: berth.admin.v1.GetUsageRequest
+	(UsagePeriod_Granularity)(0),  // 0: berth.admin.v1.UsagePeriod.Granularity
+	(*Usage)(nil),                 // 1: berth.admin.v1.Usage
+	(*GetUsageRequest)(nil),       // 2: berth.admin.v1.GetUsageRequest
+	(*UsagePeriod)(nil),           // 3: berth.admin.v1.UsagePeriod
+	(*ListUsageRequest)(nil),      // 4: berth.admin.v1.ListUsageRequest
+	(*ListUsageResponse)(nil),     // 5: berth.admin.v1.ListUsageResponse
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_usage_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	6, // 0: berth.admin.v1.UsagePeriod.start_time:type_name -> google.protobuf.Timestamp
+	6, // 1: berth.admin.v1.UsagePeriod.end_time:type_name -> google.protobuf.Timestamp
+	6, // 2: berth.admin.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	6, // 3: berth.admin.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	0, // 4: berth.admin.v1.ListUsageRequest.granularity:type_name -> berth.admin.v1.UsagePeriod.Granularity
+	3, // 5: berth.admin.v1.ListUsageResponse.periods:type_name -> berth.admin.v1.UsagePeriod
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_usage_proto_init() }
@@ -203,13 +623,14 @@ func file_berth_admin_v1_usage_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_usage_proto_rawDesc), len(file_berth_admin_v1_usage_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   2,
+			NumEnums:      1,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_berth_admin_v1_usage_proto_goTypes,
 		DependencyIndexes: file_berth_admin_v1_usage_proto_depIdxs,
+		EnumInfos:         file_berth_admin_v1_usage_proto_enumTypes,
 		MessageInfos:      file_berth_admin_v1_usage_proto_msgTypes,
 	}.Build()
 	File_berth_admin_v1_usage_proto = out.File
