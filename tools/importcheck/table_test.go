@@ -157,7 +157,7 @@ var table = []row{
 		tests: []string{"pkg/login/logintest", "pkg/meta/sqlitemeta", "pkg/await", "tools/testserver"},
 	},
 	{
-		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/audit", "services/internal/signedcall")...)...), never: noStore,
+		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/audit", "services/internal/signedcall", "services/internal/usage")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},
 	},
 	{

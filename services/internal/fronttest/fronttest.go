@@ -29,6 +29,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/usage"
 )
 
 // Base is the deployment's base domain: tenant acme answers at acme.localhost.
@@ -56,6 +57,8 @@ type Deployment struct {
 	Calls *front.CallLimit
 	// Rates limits what is used within a second; nil: no limit.
 	Rates *front.Rates
+	// Usage counts what tenants use; nil: nothing is counted.
+	Usage *usage.Counters
 
 	// Origins are those of web pages that may use the registry, likewise.
 	Origins web.Origins
@@ -147,7 +150,7 @@ func (d *Deployment) Handler(s front.Services) http.Handler {
 	return web.Middleware{
 		Listener: "data", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(d.registry),
 		Scheme: "http", Proxies: d.Proxies, Pace: d.Pace, Pauses: d.Pauses,
-	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Policies: d.Policies, Log: d.Log, Origins: d.Origins, Calls: d.Calls, Rates: d.Rates}, s))
+	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Policies: d.Policies, Log: d.Log, Origins: d.Origins, Calls: d.Calls, Rates: d.Rates, Usage: d.Usage}, s))
 }
 
 // Serve starts the data port; it stops with the test. A service that is nil
