@@ -22,8 +22,8 @@ import (
 
 // ledger counts at the clients what they sent and received.
 type ledger struct {
-	next                                      http.RoundTripper
-	pulls, pushes, sent, received, again, new atomic.Int64
+	next                          http.RoundTripper
+	pulls, pushes, sent, received atomic.Int64
 }
 
 // RoundTrip counts a request.
