@@ -103,3 +103,49 @@ func (*slowStore) Delete(context.Context, blob.Key, string) error {
 	<-time.After(30 * time.Second)
 	return errors.New("the store does not answer")
 }
+
+// paced is a store in which some blobs are due, of which each takes a millisecond.
+type paced struct {
+	busy
+	due   int
+	calls []dropCall
+}
+
+type dropCall struct {
+	at    time.Time
+	limit int
+}
+
+func (p *paced) DropBlobs(_ context.Context, limit int) (int, error) {
+	p.calls = append(p.calls, dropCall{time.Now(), limit})
+	n := min(limit, p.due)
+	p.due -= n
+	<-time.After(time.Duration(n) * time.Millisecond)
+	return n, nil
+}
+
+// Pushes keep their latency while blobs are collected: a pass works a tenth of its time. Only
+// when it left something, the next one hurries.
+func TestS98_CollectionIsGentle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &paced{due: 3000}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		janitor.New(janitor.Config{Meta: p, Blobs: p, Log: slog.New(slog.DiscardHandler)}).Run(ctx)
+		var gentle, full int
+		for i, c := range p.calls[:len(p.calls)-1] {
+			switch gap := p.calls[i+1].at.Sub(c.at); {
+			case c.limit == 100 && full == 0 && gap == time.Second: // 100 ms of work
+				gentle++
+			case c.limit == 1000 && gap == time.Second: // all work
+				full++
+			}
+		}
+		if gentle != 9 || full != 2 || p.due != 0 {
+			t.Errorf("%d gentle calls, %d full ones, %d blobs left: %v", gentle, full, p.due, p.calls)
+		}
+		if last := p.calls[len(p.calls)-1]; last.limit != 100 {
+			t.Errorf("the last pass took %d at once", last.limit)
+		}
+	})
+}

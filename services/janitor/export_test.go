@@ -7,7 +7,7 @@ import (
 
 // Evict makes room in caches, and trims the audit log, when a test wants it.
 func (j *Janitor) Evict(ctx context.Context) error {
-	_, err := j.round(ctx, j.evictions)
+	_, err := j.round(ctx, j.evictions, full)
 	return err
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/internal/policy"
 )
@@ -157,6 +158,18 @@ const (
 	retryDelay   = 2 * time.Second  // before the next round, if a phase left something
 )
 
+// pace is how a phase goes through its work: in parts of a batch, and it rests so many times
+// as long as each took.
+type pace struct {
+	parts, rest int
+}
+
+// A gentle pace takes a tenth of a connection, so that pushes meanwhile keep their latency.
+var (
+	full   = pace{parts: 1}
+	gentle = pace{parts: 10, rest: 9}
+)
+
 // Run works until ctx ends. It logs a failing phase and tries it again at the next
 // pass. Passes, evictions, the index, usage and whole-store tasks do not wait for each other.
 func (j *Janitor) Run(ctx context.Context) {
@@ -173,12 +186,17 @@ func (j *Janitor) Run(ctx context.Context) {
 func (j *Janitor) runPasses(ctx context.Context) {
 	next := time.NewTimer(j.cfg.Interval)
 	defer next.Stop()
+	pace := gentle
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-next.C:
-			next.Reset(j.runRound(ctx, "pass", j.cfg.Interval, j.phases))
+			left := j.runRound(ctx, "pass", j.phases, pace)
+			next.Reset(untilNext(left, j.cfg.Interval))
+			if pace = gentle; left {
+				pace = full // what comes is more than a gentle pace removes
+			}
 		}
 	}
 }
@@ -197,7 +215,7 @@ func (j *Janitor) runEvictions(ctx context.Context) {
 			j.runLogged(ctx, "measurement", j.Measure)
 			wait := evictEvery
 			if evictor.shouldRun(ctx) {
-				wait = j.runRound(ctx, "eviction", evictEvery, j.evictions)
+				wait = untilNext(j.runRound(ctx, "eviction", j.evictions, full), evictEvery)
 			}
 			next.Reset(wait)
 		}
@@ -229,14 +247,19 @@ func (j *Janitor) runSweeps(ctx context.Context) {
 	}
 }
 
-// runRound runs a round and returns when the next one is due.
-func (j *Janitor) runRound(ctx context.Context, what string, every time.Duration, phases []phase) time.Duration {
+// runRound runs a round, and reports whether a phase has work left.
+func (j *Janitor) runRound(ctx context.Context, what string, phases []phase, p pace) bool {
 	left := false
 	j.runLogged(ctx, what, func(ctx context.Context) error {
 		var err error
-		left, err = j.round(ctx, phases)
+		left, err = j.round(ctx, phases, p)
 		return err
 	})
+	return left
+}
+
+// untilNext is when the next round is due.
+func untilNext(left bool, every time.Duration) time.Duration {
 	if left {
 		return min(retryDelay, every)
 	}
@@ -253,19 +276,19 @@ func (j *Janitor) runLogged(ctx context.Context, what string, run func(context.C
 // Its cost is in proportion to the garbage, not to the stored content. A failing
 // phase does not stop the others.
 func (j *Janitor) Pass(ctx context.Context) error {
-	_, err := j.round(ctx, j.phases)
+	_, err := j.round(ctx, j.phases, full)
 	return err
 }
 
 // round runs each phase, and reports whether one has work left.
-func (j *Janitor) round(ctx context.Context, phases []phase) (bool, error) {
+func (j *Janitor) round(ctx context.Context, phases []phase, at pace) (bool, error) {
 	if err := j.guard(ctx); err != nil {
 		return false, err
 	}
 	left, errs := false, make([]error, len(phases))
 	for i, p := range phases {
 		var more bool
-		more, errs[i] = j.finish(ctx, p)
+		more, errs[i] = j.finish(ctx, p, at)
 		left = left || more
 	}
 	return left, errors.Join(errs...)
@@ -283,9 +306,9 @@ func (j *Janitor) guard(ctx context.Context) error {
 }
 
 // finish runs a phase, records its progress, and reports whether work is left.
-func (j *Janitor) finish(ctx context.Context, p phase) (bool, error) {
+func (j *Janitor) finish(ctx context.Context, p phase, at pace) (bool, error) {
 	began := time.Now()
-	total, left, err := j.exhaust(ctx, p)
+	total, left, err := j.exhaust(ctx, p, at)
 	j.progress.observe(task(p), began, total, err)
 	if total > 0 {
 		j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
@@ -309,7 +332,7 @@ func (j *Janitor) runOnce(ctx context.Context, p phase) error {
 
 // exhaust runs a phase until it has no work or no time left. It returns how much it
 // did, and whether work may be left.
-func (j *Janitor) exhaust(ctx context.Context, p phase) (int, bool, error) {
+func (j *Janitor) exhaust(ctx context.Context, p phase, at pace) (int, bool, error) {
 	total := 0
 	least := 1 // items of a call after which there may be more
 	if p.Name == j.events.Name {
@@ -321,9 +344,13 @@ func (j *Janitor) exhaust(ctx context.Context, p phase) (int, bool, error) {
 		if err := ctx.Err(); err != nil {
 			return total, false, err
 		}
-		n, err := p.Call(ctx, j.cfg.Batch)
+		called := time.Now()
+		n, err := p.Call(ctx, max(j.cfg.Batch/at.parts, 1))
 		total += n
 		if n < least || err != nil {
+			return total, false, err
+		}
+		if err := pause.For(ctx, min(time.Since(called)*time.Duration(at.rest), time.Until(end))); err != nil {
 			return total, false, err
 		}
 		if !time.Now().Before(end) {

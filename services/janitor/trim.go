@@ -122,7 +122,7 @@ func (j *Janitor) evictStep(ctx context.Context, keep int64) (int, error) {
 // quietly is finish for what happens every few seconds: it logs nothing.
 func (j *Janitor) quietly(ctx context.Context, p phase) error {
 	began := time.Now()
-	n, _, err := j.exhaust(ctx, p)
+	n, _, err := j.exhaust(ctx, p, full)
 	j.progress.observe(task(p), began, n, err)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
