@@ -1,6 +1,6 @@
 // Command ssrfrun tries to lead Berth into networks that it must not connect to,
 // by every spelling of an address, in every place where an upstream or its tenant
-// can write one (contract rows E1 to E3). It runs the unmodified server in a
+// can write one, and in the URLs of webhooks (contract rows E1 to E3, E17). It runs the unmodified server in a
 // network namespace of its own, where all addresses of the world are this
 // machine's, and counts who connects to them.
 package main

@@ -66,7 +66,8 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 	a.server, err = server.New(o.berth, dir, "BERTH_OPERATOR_TOKEN_FILE="+file, "BERTH_UPSTREAM_ALLOW="+hostileAddr+"/32:5001,"+allowedNetwork,
 		"BERTH_UPSTREAM_PROXIES="+proxies, "BERTH_UPSTREAM_DENY="+denied, "BERTH_UPSTREAM_CA="+authority,
-		"BERTH_MAX_UPSTREAMS=100000") // deleted ones count until the janitor has been there
+		"BERTH_MAX_UPSTREAMS=100000", // deleted ones count until the janitor has been there
+		"BERTH_MAX_WEBHOOKS=2000")
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (a *attempt) all(ctx context.Context, ways []string, fetches int) error {
 	}
 	fmt.Fprintf(a.out, "ok ssrfrun: %d forms in %d places by the ways %s, %d not even taken, %d pulls: no connection into a network that is not public\n",
 		len(forms()), len(places)+1, strings.Join(ways, ", "), a.refused, a.pulls)
-	return nil
+	return a.asWebhooks(ctx)
 }
 
 func (a *attempt) allBy(ctx context.Context, fetches int) error {
