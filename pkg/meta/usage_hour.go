@@ -39,6 +39,7 @@ type UsagePeriod struct {
 	UsageCount
 	SampledHours    int64
 	StoredByteHours int64 // what is neither only cached nor only in the trash
+	SharedByteHours int64 // of these, blobs that several repositories of the tenant hold, as measured last
 	CachedByteHours int64 // as Tenant.Cached
 	TrashByteHours  int64 // what only deleted manifests stand for
 }
@@ -105,6 +106,9 @@ type UsageHours interface {
 	// SampleUsage writes what is stored of the next tenants that were not sampled in this
 	// hour, and returns how many; 0 when all were.
 	SampleUsage(ctx context.Context, limit int) (int, error)
+	// MeasureSharing measures, once a day, how much of what each tenant stores several of its
+	// repositories hold, by a step of at most limit blobs. It returns 0 when all were measured.
+	MeasureSharing(ctx context.Context, limit int) (int, error)
 	// TrimUsage deletes hours older than UsageKept.
 	TrimUsage(ctx context.Context, limit int) (int, error)
 	// UsagePeriods lists periods of a tenant, the oldest first.

@@ -133,7 +133,7 @@ type usageTable struct {
 // usageColumns are in this order for good; new ones are added at the end.
 var usageColumns = []string{
 	"tenant", "tenant_uid", "start_time", "end_time", "pulls", "pushes", "egress_bytes", "received_bytes", "cache_saved_bytes", "sharing_saved_bytes",
-	"sampled_hours", "stored_byte_hours", "cached_byte_hours", "trash_byte_hours",
+	"sampled_hours", "stored_byte_hours", "shared_byte_hours", "cached_byte_hours", "trash_byte_hours",
 }
 
 // begin writes the header.
@@ -156,7 +156,7 @@ func (t *usageTable) add(periods []*pb.UsagePeriod) error {
 		row := []string{strings.TrimPrefix(p.GetTenant(), "tenants/"), p.GetTenantUid(), at(p.GetStartTime()), at(p.GetEndTime())}
 		for _, n := range []int64{
 			p.GetPulls(), p.GetPushes(), p.GetEgressBytes(), p.GetReceivedBytes(), p.GetCacheSavedBytes(), p.GetSharingSavedBytes(),
-			p.GetSampledHours(), p.GetStoredByteHours(), p.GetCachedByteHours(), p.GetTrashByteHours(),
+			p.GetSampledHours(), p.GetStoredByteHours(), p.GetSharedByteHours(), p.GetCachedByteHours(), p.GetTrashByteHours(),
 		} {
 			row = append(row, strconv.FormatInt(n, 10))
 		}

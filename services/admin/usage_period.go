@@ -101,6 +101,7 @@ func usagePeriodMessage(t meta.Tenant, q meta.UsageQuery, p meta.UsagePeriod) *p
 		SharingSavedBytes: p.SharingSavedBytes,
 		SampledHours:      p.SampledHours,
 		StoredByteHours:   p.StoredByteHours,
+		SharedByteHours:   p.SharedByteHours,
 		CachedByteHours:   p.CachedByteHours,
 		TrashByteHours:    p.TrashByteHours,
 	}

@@ -184,12 +184,12 @@ func TestW251_UsageIsExportedAsCSV(t *testing.T) {
 		}
 		return rows
 	}
-	header := "tenant tenant_uid start_time end_time pulls pushes egress_bytes received_bytes cache_saved_bytes sharing_saved_bytes sampled_hours stored_byte_hours cached_byte_hours trash_byte_hours"
+	header := "tenant tenant_uid start_time end_time pulls pushes egress_bytes received_bytes cache_saved_bytes sharing_saved_bytes sampled_hours stored_byte_hours shared_byte_hours cached_byte_hours trash_byte_hours"
 	rows := table("/v1/tenants/acme/usagePeriods:export?granularity=MONTH&end_time=2027-01-01T01:00:00Z")
 	want := [][]string{
 		strings.Fields(header),
-		strings.Fields("acme " + u.uidOf("acme") + " 2026-12-01T00:00:00Z 2027-01-01T00:00:00Z 3 0 3298534883328 0 0 0 0 0 0 0"),
-		strings.Fields("acme " + u.uidOf("acme") + " 2027-01-01T00:00:00Z 2027-01-01T01:00:00Z 4 0 4398046511104 0 0 0 0 0 0 0"),
+		strings.Fields("acme " + u.uidOf("acme") + " 2026-12-01T00:00:00Z 2027-01-01T00:00:00Z 3 0 3298534883328 0 0 0 0 0 0 0 0"),
+		strings.Fields("acme " + u.uidOf("acme") + " 2027-01-01T00:00:00Z 2027-01-01T01:00:00Z 4 0 4398046511104 0 0 0 0 0 0 0 0"),
 	}
 	if !slices.EqualFunc(rows, want, slices.Equal) {
 		t.Errorf("got %q, want %q", rows, want)

@@ -73,6 +73,7 @@ type Meta interface {
 	meta.CacheTrimmer
 	EndLostRecorders(ctx context.Context, limit int) (int, error)
 	SampleUsage(ctx context.Context, limit int) (int, error)
+	MeasureSharing(ctx context.Context, limit int) (int, error)
 	TrimUsage(ctx context.Context, limit int) (int, error)
 	IndexSearch(ctx context.Context, limit int, describe meta.Describe) (int, error)
 	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
@@ -98,6 +99,7 @@ type Janitor struct {
 	measure    phase
 	index      phase
 	sample     phase
+	sharing    phase
 	oldUsage   phase
 	progress   *progress
 	survey     atomic.Pointer[Survey] // of the last reconciliation; nil before the first
@@ -142,6 +144,7 @@ func New(cfg Config) *Janitor {
 		j.events,
 	}
 	j.sample = kit.Wrap("janitor.sample", cfg.Meta.SampleUsage, mw...)
+	j.sharing = kit.Wrap("janitor.sharing", cfg.Meta.MeasureSharing, mw...)
 	j.oldUsage = kit.Wrap("janitor.usage", cfg.Meta.TrimUsage, mw...)
 	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.SettleCharges(ctx) }, mw...)
 	j.sweep = kit.Wrap("janitor.sweep", j.sweepUnmarked, mw...)

@@ -29,11 +29,12 @@ func (j *Janitor) runUsage(ctx context.Context) {
 	}
 }
 
-// Usage samples what tenants store, where that was not done in this hour, and deletes old
-// hours, each for a bounded time.
+// Usage measures what repositories of tenants share, where that was not done on this day,
+// samples what tenants store, where that was not done in this hour, and deletes old hours, each
+// for a bounded time.
 func (j *Janitor) Usage(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
 	}
-	return errors.Join(j.quietly(ctx, j.sample), j.quietly(ctx, j.oldUsage))
+	return errors.Join(j.quietly(ctx, j.sharing), j.quietly(ctx, j.sample), j.quietly(ctx, j.oldUsage))
 }

@@ -155,6 +155,56 @@ func testUsageHours(t *testing.T, open Open) {
 			t.Errorf("byte-hours of the month are %+v", first)
 		}
 	})
+	t.Run("W253 what several repositories of a tenant hold is measured once a day, in steps", func(t *testing.T) {
+		w := newHour(t, open)
+		other, registry := w.addTenant("other", 0)
+		one, two := w.repo("one"), w.repo("two")
+		w.push(one, "own of one")
+		w.push(two, "own of two!")
+		b := w.push(one, "shared by both")
+		_, err := w.Store.MountBlob(t.Context(), cause(), one, two, b.Digest)
+		w.must(err)
+		w.push(meta.Repo{Tenant: other, Registry: registry, Name: "one"}, "shared by both") // of another tenant
+		cache := meta.Repo{Tenant: w.tenant, Registry: w.addUpstream("ghcr", meta.UpstreamSettings{}).Cache, Name: "app"}
+		for _, name := range []string{"app", "lib"} {
+			cache.Name = name
+			w.push(cache, "only cached, by two")
+		}
+		measure := func() int {
+			t.Helper()
+			for steps := 0; ; steps++ {
+				n, err := w.Store.MeasureSharing(t.Context(), 1)
+				w.must(err)
+				if n == 0 {
+					return steps
+				}
+			}
+		}
+		if steps := measure(); steps < 6 {
+			t.Errorf("six blobs were measured in %d steps", steps)
+		}
+		w.push(two, "own of one") // after the measurement
+		if steps := measure(); steps != 0 {
+			t.Errorf("%d steps of a second measurement of the day", steps)
+		}
+		sampled := func(id tenant.ID) int64 {
+			t.Helper()
+			w.sampleAll(10)
+			all := w.usage(id, meta.UsageQuery{Unit: meta.UsageHour})
+			return all[len(all)-1].SharedByteHours
+		}
+		if got := sampled(w.tenant); got != b.Size {
+			t.Errorf("%d bytes are shared, want %d", got, b.Size)
+		}
+		if got := sampled(other); got != 0 {
+			t.Errorf("%d bytes of the other tenant are shared", got)
+		}
+		w.Advance(24 * time.Hour)
+		measure()
+		if got := sampled(w.tenant); got != b.Size+int64(len("own of one")) {
+			t.Errorf("%d bytes are shared on the next day", got)
+		}
+	})
 	t.Run("W249 hours are kept for 13 months, also those of deleted tenants, and their names lead to no other tenant's", func(t *testing.T) {
 		w := newHour(t, open)
 		recorder := uuid.New()

@@ -57,6 +57,7 @@ var begins = map[string]string{
 	"trimTagHistory":       "h_1",
 	"oldUsagePostgres":     "h",
 	"sampleUsage":          "u",
+	"nextMeasuredTenant":   "t",
 	"nextSearchTenant":     "c",
 	"searchEntriesFrom":    "e",
 	"searchManifestsFrom":  "m",

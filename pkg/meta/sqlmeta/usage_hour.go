@@ -44,13 +44,14 @@ SELECT j.value ->> 'tenant', $1, j.value ->> 'pulls', j.value ->> 'pushes', j.va
 	setUsageSampling  = `UPDATE usage_sampling SET hour = $1, cursor_tenant = $2 WHERE one = 1`
 
 	sampleUsage = `
-INSERT INTO usage_hours AS k (tenant_id, hour, sampled, stored, cached, trash)
-SELECT counted.tenant_id, $1, 1, counted.stored, counted.cached, counted.trash
-  FROM (SELECT u.tenant_id, u.used + u.overhead - u.cached - u.trash AS stored, u.cached, u.trash
+INSERT INTO usage_hours AS k (tenant_id, hour, sampled, stored, shared, cached, trash)
+SELECT counted.tenant_id, $1, 1, counted.stored, CASE WHEN counted.shared < counted.stored THEN counted.shared ELSE counted.stored END, counted.cached, counted.trash
+  FROM (SELECT u.tenant_id, u.used + u.overhead - u.cached - u.trash AS stored, u.cached, u.trash,
+               coalesce((SELECT s.shared FROM usage_sharing s WHERE s.tenant_id = u.tenant_id), 0) AS shared
           FROM usage u
          WHERE u.tenant_id > $2 AND (SELECT t.state FROM tenants t WHERE t.id = u.tenant_id) <> 'deleted' ORDER BY u.tenant_id LIMIT $3) AS counted
  WHERE TRUE
-ON CONFLICT (tenant_id, hour) DO UPDATE SET sampled = 1, stored = excluded.stored, cached = excluded.cached, trash = excluded.trash
+ON CONFLICT (tenant_id, hour) DO UPDATE SET sampled = 1, stored = excluded.stored, shared = excluded.shared, cached = excluded.cached, trash = excluded.trash
 RETURNING tenant_id`
 
 	oldUsageSQLite     = `SELECT h.tenant_id, h.hour FROM usage_hours h WHERE h.hour < $1 ORDER BY h.hour LIMIT $2`
@@ -60,7 +61,7 @@ RETURNING tenant_id`
 
 	usageSums = ` AS period, CAST(sum(pulls) AS bigint), CAST(sum(pushes) AS bigint), CAST(sum(egress) AS bigint), CAST(sum(received) AS bigint),
        CAST(sum(cache_saved) AS bigint), CAST(sum(sharing_saved) AS bigint),
-       CAST(sum(sampled) AS bigint), CAST(sum(stored) AS bigint), CAST(sum(cached) AS bigint), CAST(sum(trash) AS bigint)
+       CAST(sum(sampled) AS bigint), CAST(sum(stored) AS bigint), CAST(sum(shared) AS bigint), CAST(sum(cached) AS bigint), CAST(sum(trash) AS bigint)
   FROM usage_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3
  GROUP BY period ORDER BY period LIMIT $4`
 	usageByHour          = `SELECT hour` + usageSums
@@ -222,7 +223,7 @@ func (s *Records) UsagePeriods(ctx context.Context, id tenant.ID, q meta.UsageQu
 		var p meta.UsagePeriod
 		var hour int64
 		err := scan(&hour, &p.Pulls, &p.Pushes, &p.EgressBytes, &p.ReceivedBytes, &p.CacheSavedBytes, &p.SharingSavedBytes,
-			&p.SampledHours, &p.StoredByteHours, &p.CachedByteHours, &p.TrashByteHours)
+			&p.SampledHours, &p.StoredByteHours, &p.SharedByteHours, &p.CachedByteHours, &p.TrashByteHours)
 		p.Begin = time.Unix(hour*int64(time.Hour/time.Second), 0).UTC()
 		return p, err
 	}, statement, id, from, to, q.Size)

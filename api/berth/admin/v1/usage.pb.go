@@ -243,11 +243,14 @@ type UsagePeriod struct {
 	// addition, as in Usage: bytes of each sample, added up. Divided by `sampled_hours` it is the
 	// average.
 	StoredByteHours int64 `protobuf:"varint,12,opt,name=stored_byte_hours,json=storedByteHours,proto3" json:"stored_byte_hours,omitempty"`
-	// The same of what is only cached.
-	CachedByteHours int64 `protobuf:"varint,13,opt,name=cached_byte_hours,json=cachedByteHours,proto3" json:"cached_byte_hours,omitempty"`
+	// Those of `stored_byte_hours` that are of blobs which several repositories of the tenant
+	// hold, as measured at the beginning of a day. The others are its repositories' own.
+	SharedByteHours int64 `protobuf:"varint,13,opt,name=shared_byte_hours,json=sharedByteHours,proto3" json:"shared_byte_hours,omitempty"`
+	// The same as `stored_byte_hours` of what is only cached.
+	CachedByteHours int64 `protobuf:"varint,14,opt,name=cached_byte_hours,json=cachedByteHours,proto3" json:"cached_byte_hours,omitempty"`
 	// The same of what only deleted manifests stand for, which can be restored. A deleted
 	// repository counts as stored until it is removed.
-	TrashByteHours int64 `protobuf:"varint,14,opt,name=trash_byte_hours,json=trashByteHours,proto3" json:"trash_byte_hours,omitempty"`
+	TrashByteHours int64 `protobuf:"varint,15,opt,name=trash_byte_hours,json=trashByteHours,proto3" json:"trash_byte_hours,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -362,6 +365,13 @@ func (x *UsagePeriod) GetSampledHours() int64 {
 func (x *UsagePeriod) GetStoredByteHours() int64 {
 	if x != nil {
 		return x.StoredByteHours
+	}
+	return 0
+}
+
+func (x *UsagePeriod) GetSharedByteHours() int64 {
+	if x != nil {
+		return x.SharedByteHours
 	}
 	return 0
 }
@@ -539,7 +549,7 @@ const file_berth_admin_v1_usage_proto_rawDesc = "" +
 	"\x0eoverhead_bytes\x18\x04 \x01(\x03R\roverheadBytes\x12!\n" +
 	"\fcached_bytes\x18\x05 \x01(\x03R\vcachedBytes\"%\n" +
 	"\x0fGetUsageRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xfb\x04\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xa7\x05\n" +
 	"\vUsagePeriod\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1d\n" +
 	"\n" +
@@ -556,8 +566,9 @@ const file_berth_admin_v1_usage_proto_rawDesc = "" +
 	" \x01(\x03R\x11sharingSavedBytes\x12#\n" +
 	"\rsampled_hours\x18\v \x01(\x03R\fsampledHours\x12*\n" +
 	"\x11stored_byte_hours\x18\f \x01(\x03R\x0fstoredByteHours\x12*\n" +
-	"\x11cached_byte_hours\x18\r \x01(\x03R\x0fcachedByteHours\x12(\n" +
-	"\x10trash_byte_hours\x18\x0e \x01(\x03R\x0etrashByteHours\"H\n" +
+	"\x11shared_byte_hours\x18\r \x01(\x03R\x0fsharedByteHours\x12*\n" +
+	"\x11cached_byte_hours\x18\x0e \x01(\x03R\x0fcachedByteHours\x12(\n" +
+	"\x10trash_byte_hours\x18\x0f \x01(\x03R\x0etrashByteHours\"H\n" +
 	"\vGranularity\x12\x1b\n" +
 	"\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04HOUR\x10\x01\x12\a\n" +
