@@ -234,3 +234,38 @@ func basic(account string) string {
 	r.SetBasicAuth(account, accountSecret)
 	return r.Header.Get("Authorization")
 }
+
+// TestW255_AKillLosesOneBatch kills a process that serves pulls: what was recorded stays, and
+// what another process records is added.
+func TestW255_AKillLosesOneBatch(t *testing.T) {
+	t.Parallel()
+	c := servers(t, "")
+	w := startOneWith(t, c, pullsSeed)
+	img := ocitest.NewImage(82, 1000, 50_000)
+	w.repository(prodHost, "suite", "team/app").pushImage(t, img, "1")
+	doomed := startMortal(t, c)
+	pull := func(through *world) {
+		t.Helper()
+		through.repository(prodHost, "suite", "team/app").wantImage(t, "1", img)
+	}
+	const early, late = 3, 2 // each pulls an index and a manifest
+	for range early {
+		pull(doomed.world(t))
+	}
+	recorded := func(pulls int64) {
+		t.Helper()
+		await.True(t, 30*time.Second, "pulls are recorded", func() bool { return w.used(t)["pulls"] >= pulls })
+	}
+	recorded(2 * early)
+	for range late {
+		pull(doomed.world(t))
+	}
+	doomed.kill()
+	pull(w)
+	recorded(2 * (early + 1))
+	if got := w.used(t); got["pulls"] > 2*(early+late+1) || got["pushes"] != 3 { // of an index by its digest and by its tag, and of a manifest
+		t.Errorf("recorded %+v", got)
+	}
+	w.stop(t)
+	w.wantSound(t)
+}

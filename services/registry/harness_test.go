@@ -13,6 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/internal/usage"
 	"github.com/berth-registry/berth/services/registry"
 )
 
@@ -39,6 +40,7 @@ func startBefore(t testing.TB, proxy http.Handler, s tenant.Settings) *bench {
 func startConfigured(t testing.TB, proxy http.Handler, s tenant.Settings, edit func(*registry.Config)) *bench {
 	t.Helper()
 	d := fronttest.New(t)
+	d.Usage = usage.New(d.Meta, d.Log)
 	c := registry.Config{Meta: d.Meta, Blobs: d.Blobs, Log: d.Log}
 	edit(&c)
 	svc := registry.New(c)
