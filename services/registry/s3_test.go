@@ -21,6 +21,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/internal/usage"
 	"github.com/berth-registry/berth/services/registry"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -50,7 +51,7 @@ func startOnS3At(t *testing.T, settings tenant.Settings, pace web.Pace) onS3 {
 		}
 	})
 	d := fronttest.New(t)
-	d.Pace = pace
+	d.Pace, d.Usage = pace, usage.New(d.Meta, d.Log)
 	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: store, Log: d.Log})
 	d.Serve(front.Services{Registry: registry.NewHandler(svc, front.NotConfigured("proxy", "proxy_url"), d.Middlewares()...)})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", settings)}
@@ -207,6 +208,21 @@ func TestQ19_SeveralRangesComeFromBerth(t *testing.T) {
 			if strings.HasPrefix(got.Header.Get("Content-Type"), "multipart/") != (c.status == http.StatusPartialContent && strings.Contains(c.ranges, ",")) {
 				t.Errorf("redirect %t, %.30s: %v", redirect, c.ranges, got.Header)
 			}
+		}
+	}
+}
+
+// A redirect counts as what the client gets by it, of which Berth sends nothing.
+func TestW254_ARedirectCountsWhatTheStoreSends(t *testing.T) {
+	o := startOnS3(t, tenant.Settings{RedirectBlobs: true})
+	_, path := o.put("app", bytes.Repeat([]byte("0123456789abcdef"), 1000))
+	counter := o.Usage.Of(o.site.Tenant)
+	for ranges, want := range map[string]int64{"": 16000, "bytes=100-199": 100, "bytes=15000-": 1000, "bytes=-10": 10, "lines=1-2": 16000} {
+		o.gate.answer(nil)
+		before := counter.Egress.Load()
+		got := o.do("GET", path, "Range", ranges)
+		if n := counter.Egress.Load() - before; got.Status != http.StatusTemporaryRedirect || n != want {
+			t.Errorf("%q: %d, counted %d bytes, want %d", ranges, got.Status, n, want)
 		}
 	}
 }

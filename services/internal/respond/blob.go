@@ -40,6 +40,7 @@ type OpenBlobResponse struct {
 	meta.Blob
 	Content blob.Content // nil when there is a URL
 	URL     string       // for GET, for redirectLife; anyone with the URL can read the blob
+	Sends   int64        // how many bytes a client gets from the URL
 	Cached  bool         // it is an upstream's, which was not asked for it
 }
 
@@ -71,6 +72,7 @@ func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges stri
 	}
 	if redirect && !strings.Contains(ranges, ",") {
 		if to, err := s.redirect(ctx, b); err != nil || to.URL != "" {
+			to.Sends = lengthOf(ranges, b.Size)
 			return to, err
 		}
 	}
@@ -135,7 +137,7 @@ func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenBlobRespon
 		front.CallOf(ctx).SetCached(w.Header())
 	}
 	if b.URL != "" {
-		front.CallOf(ctx).CountRedirect(w.Header(), b.Size)
+		front.CallOf(ctx).CountRedirect(w.Header(), b.Sends)
 		return sendRedirect(w, b)
 	}
 	defer func() {

@@ -36,6 +36,16 @@ func firstRange(header string, size int64) blob.Range {
 	return r
 }
 
+// lengthOf is how much of a blob of that size its first range has: all of it for a header that
+// names none.
+func lengthOf(header string, size int64) int64 {
+	r := firstRange(header, size)
+	if r == (blob.Range{}) {
+		return size
+	}
+	return r.To - r.From
+}
+
 // parseBound is -1 for what is not a number.
 func parseBound(s string) int64 {
 	n, err := strconv.ParseUint(s, 10, 63)

@@ -227,7 +227,7 @@ type UsagePeriod struct {
 	Pushes int64 `protobuf:"varint,6,opt,name=pushes,proto3" json:"pushes,omitempty"`
 	// Bytes of manifests and blobs that clients got, whole or in part, without headers. What a
 	// client had not confirmed when its connection broke does not count. Of a blob to which a client was
-	// redirected all bytes count.
+	// redirected, the bytes that it asked for count.
 	EgressBytes int64 `protobuf:"varint,7,opt,name=egress_bytes,json=egressBytes,proto3" json:"egress_bytes,omitempty"`
 	// Bytes that clients sent to push manifests and blobs, also in vain.
 	ReceivedBytes int64 `protobuf:"varint,8,opt,name=received_bytes,json=receivedBytes,proto3" json:"received_bytes,omitempty"`
