@@ -237,6 +237,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_pull_rules", c.MaxPullRules},
 		{"max_webhooks", c.MaxWebhooks},
 		{"max_tag_rules", c.MaxTagRules},
+		{"max_prefetches", c.MaxPrefetches},
 		{"max_retention_policies", c.MaxRetentionPolicies},
 		{"max_principal_groups", c.MaxPrincipalGroups},
 		{"max_identity_providers", c.MaxIdentityProviders},

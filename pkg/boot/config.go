@@ -106,6 +106,7 @@ type Config struct {
 	MaxPullRules         int           `setting:"max_pull_rules" placeholder:"NUMBER" help:"Pull rules that a tenant may have; -1 is any number."`
 	MaxWebhooks          int           `setting:"max_webhooks" placeholder:"NUMBER" help:"Webhooks that a tenant may have; -1 is any number."`
 	MaxTagRules          int           `setting:"max_tag_rules" placeholder:"NUMBER" help:"Tag rules that a tenant may have; -1 is any number. Each push of a tag reads them."`
+	MaxPrefetches        int           `setting:"max_prefetches" placeholder:"NUMBER" help:"Prefetches that a tenant may have; -1 is any number."`
 	MaxRetentionPolicies int           `setting:"max_retention_policies" placeholder:"NUMBER" help:"Retention policies that a tenant may have; -1 is any number."`
 	MaxPrincipalGroups   int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
 	MaxIdentityProviders int           `setting:"max_identity_providers" placeholder:"NUMBER" help:"Identity providers that a tenant may have; -1 is any number."`
@@ -157,6 +158,7 @@ func Default() Config {
 		MaxPullRules:         100,
 		MaxWebhooks:          20,
 		MaxTagRules:          100,
+		MaxPrefetches:        20,
 		MaxRetentionPolicies: 100,
 		MaxPrincipalGroups:   1000,
 		MaxIdentityProviders: 20,

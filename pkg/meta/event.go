@@ -70,6 +70,12 @@ const (
 	WebhookDropped = "webhook.drop"
 )
 
+// PrefetchRan is the verb of the event of a run of a prefetch that has ended.
+const PrefetchRan = "prefetch.run"
+
+// PrefetchTarget is the target of events of a prefetch, and the actor of those of its runs.
+func PrefetchTarget(slug string) string { return "prefetches/" + slug }
+
 // RetentionRan is the verb of the event of a run of a retention policy that has ended.
 const RetentionRan = "retentionPolicy.run"
 

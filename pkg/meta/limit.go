@@ -15,6 +15,7 @@ type Limits struct {
 	PullRules         int // each pull reads them in memory
 	Webhooks          int // each event may be sent to all
 	RetentionPolicies int // each run reads them
+	Prefetches        int
 	PrincipalGroups   int
 	Providers         int // of identities
 	Domains           int
@@ -26,7 +27,7 @@ type Limits struct {
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, PullRules: 100, Webhooks: 20, RetentionPolicies: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PromotionGates: 100, PullRules: 100, Webhooks: 20, RetentionPolicies: 100, Prefetches: 20, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -46,6 +47,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.PullRules, &DefaultLimits.PullRules},
 		{&l.Webhooks, &DefaultLimits.Webhooks},
 		{&l.RetentionPolicies, &DefaultLimits.RetentionPolicies},
+		{&l.Prefetches, &DefaultLimits.Prefetches},
 		{&l.PrincipalGroups, &DefaultLimits.PrincipalGroups},
 		{&l.Providers, &DefaultLimits.Providers},
 		{&l.Domains, &DefaultLimits.Domains},
@@ -129,6 +131,11 @@ func (l Limits) PullRuleLimit() Limit {
 // WebhookLimit is the limit of webhooks.
 func (l Limits) WebhookLimit() Limit {
 	return Limit{l.Webhooks, "webhooks of the tenant", "max_webhooks", ""}
+}
+
+// PrefetchLimit is the limit of prefetches.
+func (l Limits) PrefetchLimit() Limit {
+	return Limit{l.Prefetches, "prefetches of the tenant", "max_prefetches", ""}
 }
 
 // RetentionPolicyLimit is the limit of retention policies.

@@ -48,6 +48,7 @@ type Store interface {
 	HostedPulls
 	ContentSizes
 	RetentionRuns
+	PrefetchRuns
 	Search
 	WebhookDeliveries
 	UsageHours
@@ -80,6 +81,7 @@ type Provisioning interface {
 	PullRules
 	Webhooks
 	RetentionPolicies
+	Prefetches
 	PrincipalGroups
 	Upstreams
 	Groups

@@ -69,8 +69,14 @@ func ruleOf(m *pb.AccessRule) (access.Rule, error) {
 
 // checkEntries checks each entry of a list, and that none is there twice.
 func checkEntries(list string, entries []string, check func(field, entry string) error) error {
-	if len(entries) > maxOfRule {
-		return invalid(list, "%d %s exceed the maximum of %d", len(entries), list[strings.LastIndexByte(list, '.')+1:], maxOfRule)
+	return checkAtMost(list, entries, maxOfRule, check)
+}
+
+// checkAtMost checks each entry of a list, that none is there twice, and that they are not too
+// many.
+func checkAtMost(list string, entries []string, most int, check func(field, entry string) error) error {
+	if len(entries) > most {
+		return invalid(list, "%d %s exceed the maximum of %d", len(entries), list[strings.LastIndexByte(list, '.')+1:], most)
 	}
 	for i, entry := range entries {
 		field := fmt.Sprintf("%s[%d]", list, i)

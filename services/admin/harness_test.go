@@ -50,6 +50,7 @@ type testStore interface {
 	promotion.Meta
 	meta.SigningKeys
 	meta.WebhookDeliveries
+	meta.PrefetchRuns
 	meta.UsageHours
 	meta.Identities
 	tenant.Finder

@@ -35,6 +35,7 @@ var lists = map[string]string{
 	"/v1/tenants/acme/pullRules":                                "pull_rules",
 	"/v1/tenants/acme/tagRules":                                 "tag_rules",
 	"/v1/tenants/acme/retentionPolicies":                        "retention_policies",
+	"/v1/tenants/acme/prefetches":                               "prefetches",
 	"/v1/tenants/acme/groups":                                   "groups",
 	"/v1/tenants/acme/identityProviders":                        "identity_providers",
 	"/v1/tenants/acme/identityProviders:listOffered":            "identity_providers",
@@ -64,6 +65,7 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/webhooks?webhook_id=t%d", i), `{"url": "https://hooks.example.com/", "secret": "`+webhookSecret+`"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/pullRules?pull_rule_id=t%d", i), `{"artifact_types": ["application/spdx+json"]}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/retentionPolicies?retention_policy_id=p%d", i), keepAll)
+		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/prefetches?prefetch_id=p%d", i), `{"upstream": "u1", "references": ["app:1"]}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/groups?group_id=g%d", i), "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/identityProviders?identity_provider_id=p%d", i), corpDirectory)
 		a.call(200, "POST", fmt.Sprintf("/v1/identityProviders?identity_provider_id=p%d", i), corpDirectory)
@@ -79,7 +81,7 @@ func TestListsPage(t *testing.T) {
 	a := newAPI(t)
 	fillLists(a)
 	for path, member := range lists {
-		all := a.call(200, "GET", path, "")[member].([]any)
+		all := a.call(200, "GET", path+"?page_size=1000", "")[member].([]any)
 		if len(all) < 5 {
 			t.Errorf("%s: %d rows", path, len(all))
 		}

@@ -158,6 +158,14 @@ var matrixRows = map[string]struct {
 	"ExplainRetention":      {&pb.ExplainRetentionRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Reference: "latest"}, false},
 	"RunRetentionPolicy":    {&pb.RunRetentionPolicyRequest{Name: "tenants/t-there/retentionPolicies/rp-{s}"}, false},
 
+	"CreatePrefetch":           {&pb.CreatePrefetchRequest{Parent: "tenants/t-there", PrefetchId: "pf-{s}", Prefetch: &pb.Prefetch{Upstream: "u-mirrored", References: []string{"app:1"}}}, true},
+	"GetPrefetch":              {&pb.GetPrefetchRequest{Name: "tenants/t-there/prefetches/pf-{s}"}, false},
+	"ListPrefetches":           {&pb.ListPrefetchesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdatePrefetch":           {&pb.UpdatePrefetchRequest{Prefetch: &pb.Prefetch{Name: "tenants/t-there/prefetches/pf-{s}", DisplayName: "Idle"}}, false},
+	"DeletePrefetch":           {&pb.DeletePrefetchRequest{Name: "tenants/t-there/prefetches/pf-{s}"}, false},
+	"RunPrefetch":              {&pb.RunPrefetchRequest{Name: "tenants/t-there/prefetches/pf-{s}"}, false},
+	"ListPrefetchedReferences": {&pb.ListPrefetchedReferencesRequest{Parent: "tenants/t-there/prefetches/pf-{s}"}, false},
+
 	"CreateTagRule": {&pb.CreateTagRuleRequest{Parent: "tenants/t-there", TagRuleId: "tl-{s}", TagRule: &pb.TagRule{NoDelete: true, Disabled: true}}, true},
 	"GetTagRule":    {&pb.GetTagRuleRequest{Name: "tenants/t-there/tagRules/tl-{s}"}, false},
 	"ListTagRules":  {&pb.ListTagRulesRequest{Parent: "tenants/t-{s}"}, false},
@@ -300,6 +308,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/promotionGates?promotion_gate_id=gt-"+state, `{"another_caller": true, "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/pullRules?pull_rule_id=pl-"+state, `{"artifact_types": ["a/b"], "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/retentionPolicies?retention_policy_id=rp-"+state, keepAll)
+		a.call(200, "POST", "/v1/tenants/t-there/prefetches?prefetch_id=pf-"+state, `{"upstream": "u-mirrored", "references": ["app:1"]}`)
 		a.call(200, "POST", "/v1/tenants/t-there/groups?group_id=pg-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/identityProviders?identity_provider_id=ip-"+state, corpDirectory)
 		a.call(200, "POST", "/v1/operators?operator_id=o-"+state, "")
@@ -340,7 +349,7 @@ func resources(t *testing.T, a *api) {
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/trusts/tr-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "pullRules/pl-deleting", "webhooks/wh-deleting", "retentionPolicies/rp-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "promotionGates/gt-deleting", "pullRules/pl-deleting", "webhooks/wh-deleting", "retentionPolicies/rp-deleting", "prefetches/pf-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -52,7 +52,7 @@ func invalid(field, format string, args ...any) *fault.Error {
 // examples are ids as people give them.
 var examples = map[string]string{
 	"tenant_id": "acme", "registry_id": "dev", "upstream_id": "ghcr", "upstream_group_id": "chain",
-	"domain_id": "registry.acme.example", "service_account_id": "ci", "access_rule_id": "dev-pushes", "tag_rule_id": "releases", "promotion_gate_id": "prod", "pull_rule_id": "signed", "webhook_id": "ci", "retention_policy_id": "old-versions", "group_id": "dev", "identity_provider_id": "corp", "operator_id": "alice", "trust_id": "github",
+	"domain_id": "registry.acme.example", "service_account_id": "ci", "access_rule_id": "dev-pushes", "tag_rule_id": "releases", "promotion_gate_id": "prod", "pull_rule_id": "signed", "webhook_id": "ci", "retention_policy_id": "old-versions", "prefetch_id": "base-images", "group_id": "dev", "identity_provider_id": "corp", "operator_id": "alice", "trust_id": "github",
 }
 
 // missing says of an id that was not given where it belongs.

@@ -215,6 +215,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if c.Runs(boot.JanitorService) {
 		b.janitor()
 	}
+	if c.Runs(boot.ProxyService) {
+		b.prefetch()
+	}
 	d.Health.Add("meta", s.meta.Ping)
 	b.reportSpace()
 	b.reportRoom()

@@ -128,7 +128,7 @@ func lifetimes(c boot.Config) meta.Lifetimes {
 
 func limits(c boot.Config) meta.Limits {
 	return meta.Limits{
-		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, Users: c.MaxUsers, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules, TagRules: c.MaxTagRules, PromotionGates: c.MaxPromotionGates, PullRules: c.MaxPullRules, Webhooks: c.MaxWebhooks, RetentionPolicies: c.MaxRetentionPolicies,
+		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, Users: c.MaxUsers, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules, TagRules: c.MaxTagRules, PromotionGates: c.MaxPromotionGates, PullRules: c.MaxPullRules, Webhooks: c.MaxWebhooks, RetentionPolicies: c.MaxRetentionPolicies, Prefetches: c.MaxPrefetches,
 		PrincipalGroups: c.MaxPrincipalGroups,
 		Providers:       c.MaxIdentityProviders,
 		Domains:         c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, MirrorHosts: c.MaxMirrorHosts, Events: c.MaxEvents,

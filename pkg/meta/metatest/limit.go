@@ -14,8 +14,8 @@ import (
 
 // testLimits tests how many of each noun a tenant may have.
 func testLimits(t *testing.T, open Open) {
-	few := meta.Limits{Registries: 3, Accounts: 3, Users: 3, AccountKeys: 3, AccessRules: 3, TagRules: 3, PromotionGates: 3, PullRules: 3, Webhooks: 3, RetentionPolicies: 3, PrincipalGroups: 3, Providers: 3, Domains: 3, Upstreams: 3, Groups: 3, MirrorHosts: 3}
-	none := meta.Limits{Registries: -1, Accounts: -1, Users: -1, AccountKeys: -1, AccessRules: -1, TagRules: -1, PromotionGates: -1, PullRules: -1, Webhooks: -1, RetentionPolicies: -1, PrincipalGroups: -1, Providers: -1, Domains: -1, Upstreams: -1, Groups: -1, MirrorHosts: -1}
+	few := meta.Limits{Registries: 3, Accounts: 3, Users: 3, AccountKeys: 3, AccessRules: 3, TagRules: 3, PromotionGates: 3, PullRules: 3, Webhooks: 3, RetentionPolicies: 3, Prefetches: 3, PrincipalGroups: 3, Providers: 3, Domains: 3, Upstreams: 3, Groups: 3, MirrorHosts: 3}
+	none := meta.Limits{Registries: -1, Accounts: -1, Users: -1, AccountKeys: -1, AccessRules: -1, TagRules: -1, PromotionGates: -1, PullRules: -1, Webhooks: -1, RetentionPolicies: -1, Prefetches: -1, PrincipalGroups: -1, Providers: -1, Domains: -1, Upstreams: -1, Groups: -1, MirrorHosts: -1}
 	for name, noun := range limitedNouns {
 		t.Run("S40 "+name, func(t *testing.T) {
 			w := newWorldWith(t, open, Options{Limits: few})
@@ -284,6 +284,18 @@ var limitedNouns = map[string]limitedNoun{
 			all, err := w.Store.ListRetentionPolicies(w.t.Context(), w.tenant, meta.Page{Size: 10})
 			w.must(err)
 			return w.Store.DeleteRetentionPolicy(w.t.Context(), cause(), w.tenant, all[0].Slug, 0)
+		},
+	},
+	"prefetches": {
+		prepare: func(world) {},
+		make: func(w world, name string) error {
+			_, err := w.Store.CreatePrefetch(w.t.Context(), cause(), w.prefetch(name))
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListPrefetches(w.t.Context(), w.tenant, meta.Page{Size: 10})
+			w.must(err)
+			return w.Store.DeletePrefetch(w.t.Context(), cause(), w.tenant, all[0].Slug, 0)
 		},
 	},
 	"principal groups": {

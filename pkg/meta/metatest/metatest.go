@@ -108,6 +108,7 @@ func Run(t *testing.T, open Open) {
 		{"Search", testSearch},
 		{"ContentSizes", testContentSizes},
 		{"RetentionPolicies", testRetentionPolicies},
+		{"Prefetches", testPrefetches},
 		{"RetentionRuns", testRetentionRuns},
 		{"RetentionSeed", testRetentionSeed},
 		{"Collector", testCollector},

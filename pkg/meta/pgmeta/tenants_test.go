@@ -39,6 +39,7 @@ var begins = map[string]string{
 	"condemnOrphans":       "o_1",
 	"dueTrash":             "trashed_manifests",
 	"dueRetentionPostgres": "d",
+	"duePrefetchPostgres":  "d",
 	"dueUploads":           "uploads",
 	"expiredManifests":     "m",
 	"keepListed":           "m_1",

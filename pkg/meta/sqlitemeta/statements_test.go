@@ -160,6 +160,8 @@ var walks = map[string]string{
 	"deleteTenantGates":           "deletes them all",
 	"deleteTenantPullRules":       "deletes them all",
 	"deleteTenantWebhooks":        "deletes them all",
+	"countPrefetches":             "has a LIMIT",
+	"deleteTenantPrefetches":      "deletes them all",
 	"countRetentionPolicies":      "has a LIMIT",
 	"deleteTenantRetention":       "deletes them all",
 	"endRetentionClaims":          "changes the few runs of a tenant",

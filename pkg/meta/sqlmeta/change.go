@@ -155,6 +155,7 @@ const (
 	countWebhooks          = `SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countPromotionGates    = `SELECT count(*) FROM (SELECT 1 FROM promotion_gates WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countTagRules          = `SELECT count(*) FROM (SELECT 1 FROM tag_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countPrefetches        = `SELECT count(*) FROM (SELECT 1 FROM prefetches WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countRetentionPolicies = `SELECT count(*) FROM (SELECT 1 FROM retention_policies WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countPrincipalGroups   = `SELECT count(*) FROM (SELECT 1 FROM principal_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countProviders         = `SELECT count(*) FROM (SELECT 1 FROM identity_providers WHERE tenant_id = $1 LIMIT $2) AS counted`

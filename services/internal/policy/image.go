@@ -157,12 +157,37 @@ func (c Checker) checkImage(ctx context.Context, u *meta.Upstream, r meta.Repo, 
 // allows reports whether images of the platform are served. A pattern without a variant
 // stands for all variants.
 func allows(u *meta.Upstream, p platform) bool {
-	plain := platform{OS: p.OS, Architecture: p.Architecture}.String()
-	matches := func(pattern string) bool {
-		return doublestar.MatchUnvalidated(pattern, plain) || doublestar.MatchUnvalidated(pattern, p.String())
-	}
 	s := &u.Settings
-	return (len(s.Platforms) == 0 || slices.ContainsFunc(s.Platforms, matches)) && !slices.ContainsFunc(s.DeniedPlatforms, matches)
+	return (len(s.Platforms) == 0 || p.matchesAny(s.Platforms)) && !p.matchesAny(s.DeniedPlatforms)
+}
+
+// matchesAny reports whether one of the patterns matches.
+func (p platform) matchesAny(patterns []string) bool {
+	plain := platform{OS: p.OS, Architecture: p.Architecture}.String()
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		return doublestar.MatchUnvalidated(pattern, plain) || doublestar.MatchUnvalidated(pattern, p.String())
+	})
+}
+
+// OfPlatforms are the entries of an index whose platform one of the patterns matches, and
+// those without one. No patterns match all.
+func OfPlatforms(index []byte, patterns []string) (map[oci.Digest]bool, error) {
+	var read struct {
+		Manifests []struct {
+			Digest   oci.Digest `json:"digest"`
+			Platform *platform  `json:"platform"`
+		} `json:"manifests"`
+	}
+	if err := json.Unmarshal(index, &read); err != nil {
+		return nil, chain.Internal(err) // it was parsed before
+	}
+	of := map[oci.Digest]bool{}
+	for _, m := range read.Manifests {
+		if len(patterns) == 0 || m.Platform == nil || m.Platform.matchesAny(patterns) {
+			of[m.Digest] = true
+		}
+	}
+	return of, nil
 }
 
 // IsImage reports whether a config of this media type is that of an image.

@@ -34,6 +34,18 @@ func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
 	return -1, nil
 }
 
+// HasBlob reports whether the cache has a blob, as far as it knows whole.
+func (r *Repository) HasBlob(ctx context.Context, d oci.Digest) (bool, error) {
+	b, err := r.caches.Meta.FindBlob(ctx, r.Repo, d)
+	if notStored(err) {
+		return false, nil
+	}
+	return err == nil && !b.Suspect, chain.Internal(err)
+}
+
+// Scarce reports whether the upstream said that little is left of its budget.
+func (r *Repository) Scarce() bool { return r.client.ListStretch() > 1 }
+
 // Blob opens a blob that is not stored: it joins or begins its fetch. The bytes may
 // still be in flight. size is from a manifest; -1 if not known.
 func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respond.OpenBlobResponse, error) {

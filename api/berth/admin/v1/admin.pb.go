@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cberth/admin/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xba\xb2\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/prefetch.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cberth/admin/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xaa\xba\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -143,7 +143,14 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\rDeleteWebhook\x12$.berth.admin.v1.DeleteWebhookRequest\x1a\x16.google.protobuf.Empty\"+\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=tenants/*/webhooks/*}\x12\x9a\x01\n" +
 	"\x12GetWebhookDelivery\x12).berth.admin.v1.GetWebhookDeliveryRequest\x1a\x1f.berth.admin.v1.WebhookDelivery\"8\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02.\x12,/v1/{name=tenants/*/webhooks/*/deliveries/*}\x12\xae\x01\n" +
 	"\x15ListWebhookDeliveries\x12,.berth.admin.v1.ListWebhookDeliveriesRequest\x1a-.berth.admin.v1.ListWebhookDeliveriesResponse\"8\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02.\x12,/v1/{parent=tenants/*/webhooks/*}/deliveries\x12\xb3\x01\n" +
-	"\x18RedeliverWebhookDelivery\x12/.berth.admin.v1.RedeliverWebhookDeliveryRequest\x1a\x1f.berth.admin.v1.WebhookDelivery\"E\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02;:\x01*\"6/v1/{name=tenants/*/webhooks/*/deliveries/*}:redeliver\x12\xae\x01\n" +
+	"\x18RedeliverWebhookDelivery\x12/.berth.admin.v1.RedeliverWebhookDeliveryRequest\x1a\x1f.berth.admin.v1.WebhookDelivery\"E\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02;:\x01*\"6/v1/{name=tenants/*/webhooks/*/deliveries/*}:redeliver\x12\x8a\x01\n" +
+	"\x0eCreatePrefetch\x12%.berth.admin.v1.CreatePrefetchRequest\x1a\x18.berth.admin.v1.Prefetch\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-:\bprefetch\"!/v1/{parent=tenants/*}/prefetches\x12z\n" +
+	"\vGetPrefetch\x12\".berth.admin.v1.GetPrefetchRequest\x1a\x18.berth.admin.v1.Prefetch\"-\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02#\x12!/v1/{name=tenants/*/prefetches/*}\x12\x8e\x01\n" +
+	"\x0eListPrefetches\x12%.berth.admin.v1.ListPrefetchesRequest\x1a&.berth.admin.v1.ListPrefetchesResponse\"-\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=tenants/*}/prefetches\x12\x93\x01\n" +
+	"\x0eUpdatePrefetch\x12%.berth.admin.v1.UpdatePrefetchRequest\x1a\x18.berth.admin.v1.Prefetch\"@\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x026:\bprefetch2*/v1/{prefetch.name=tenants/*/prefetches/*}\x12~\n" +
+	"\x0eDeletePrefetch\x12%.berth.admin.v1.DeletePrefetchRequest\x1a\x16.google.protobuf.Empty\"-\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02#*!/v1/{name=tenants/*/prefetches/*}\x12\x81\x01\n" +
+	"\vRunPrefetch\x12\".berth.admin.v1.RunPrefetchRequest\x1a\x18.berth.admin.v1.Prefetch\"4\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=tenants/*/prefetches/*}:run\x12\xb9\x01\n" +
+	"\x18ListPrefetchedReferences\x12/.berth.admin.v1.ListPrefetchedReferencesRequest\x1a0.berth.admin.v1.ListPrefetchedReferencesResponse\":\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x020\x12./v1/{parent=tenants/*/prefetches/*}/references\x12\xae\x01\n" +
 	"\x15CreateRetentionPolicy\x12,.berth.admin.v1.CreateRetentionPolicyRequest\x1a\x1f.berth.admin.v1.RetentionPolicy\"F\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02<:\x10retention_policy\"(/v1/{parent=tenants/*}/retentionPolicies\x12\x96\x01\n" +
 	"\x12GetRetentionPolicy\x12).berth.admin.v1.GetRetentionPolicyRequest\x1a\x1f.berth.admin.v1.RetentionPolicy\"4\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02*\x12(/v1/{name=tenants/*/retentionPolicies/*}\x12\xaa\x01\n" +
 	"\x15ListRetentionPolicies\x12,.berth.admin.v1.ListRetentionPoliciesRequest\x1a-.berth.admin.v1.ListRetentionPoliciesResponse\"4\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02*\x12(/v1/{parent=tenants/*}/retentionPolicies\x12\xbf\x01\n" +
@@ -310,127 +317,137 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*GetWebhookDeliveryRequest)(nil),           // 107: berth.admin.v1.GetWebhookDeliveryRequest
 	(*ListWebhookDeliveriesRequest)(nil),        // 108: berth.admin.v1.ListWebhookDeliveriesRequest
 	(*RedeliverWebhookDeliveryRequest)(nil),     // 109: berth.admin.v1.RedeliverWebhookDeliveryRequest
-	(*CreateRetentionPolicyRequest)(nil),        // 110: berth.admin.v1.CreateRetentionPolicyRequest
-	(*GetRetentionPolicyRequest)(nil),           // 111: berth.admin.v1.GetRetentionPolicyRequest
-	(*ListRetentionPoliciesRequest)(nil),        // 112: berth.admin.v1.ListRetentionPoliciesRequest
-	(*UpdateRetentionPolicyRequest)(nil),        // 113: berth.admin.v1.UpdateRetentionPolicyRequest
-	(*DeleteRetentionPolicyRequest)(nil),        // 114: berth.admin.v1.DeleteRetentionPolicyRequest
-	(*RunRetentionPolicyRequest)(nil),           // 115: berth.admin.v1.RunRetentionPolicyRequest
-	(*SimulateRetentionRequest)(nil),            // 116: berth.admin.v1.SimulateRetentionRequest
-	(*ExplainRetentionRequest)(nil),             // 117: berth.admin.v1.ExplainRetentionRequest
-	(*TestAccessRequest)(nil),                   // 118: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 119: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 120: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 121: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 122: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 123: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 124: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 125: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 126: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 127: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 128: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 129: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 130: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 131: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 132: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 133: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 134: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 135: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 136: berth.admin.v1.GetUsageRequest
-	(*ListUsageRequest)(nil),                    // 137: berth.admin.v1.ListUsageRequest
-	(*CreateOperatorRequest)(nil),               // 138: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 139: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 140: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 141: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 142: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 143: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 144: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 145: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 146: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 147: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 148: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 149: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 150: berth.admin.v1.StopScrubRequest
-	(*GetSearchIndexRequest)(nil),               // 151: berth.admin.v1.GetSearchIndexRequest
-	(*RebuildSearchIndexRequest)(nil),           // 152: berth.admin.v1.RebuildSearchIndexRequest
-	(*CreateBackupRequest)(nil),                 // 153: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 154: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 155: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 156: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 157: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 158: berth.admin.v1.Deletion
-	(*PurgeDigestResponse)(nil),                 // 159: berth.admin.v1.PurgeDigestResponse
-	(*Registry)(nil),                            // 160: berth.admin.v1.Registry
-	(*ContentSize)(nil),                         // 161: berth.admin.v1.ContentSize
-	(*ListRegistriesResponse)(nil),              // 162: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 163: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 164: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 165: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 166: berth.admin.v1.ListTagsResponse
-	(*SearchContentResponse)(nil),               // 167: berth.admin.v1.SearchContentResponse
-	(*ListTagHistoryResponse)(nil),              // 168: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 169: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 170: berth.admin.v1.ListDeletedManifestsResponse
-	(*PromoteImageResponse)(nil),                // 171: berth.admin.v1.PromoteImageResponse
-	(*ListNameClaimsResponse)(nil),              // 172: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 173: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 174: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 175: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 176: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 177: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 178: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 179: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 180: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 181: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 182: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 183: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 184: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 185: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 186: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 187: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 188: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 189: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 190: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 191: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 192: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 193: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 194: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 195: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 196: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 197: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 198: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 199: berth.admin.v1.ListTagRulesResponse
-	(*PromotionGate)(nil),                       // 200: berth.admin.v1.PromotionGate
-	(*ListPromotionGatesResponse)(nil),          // 201: berth.admin.v1.ListPromotionGatesResponse
-	(*PullRule)(nil),                            // 202: berth.admin.v1.PullRule
-	(*ListPullRulesResponse)(nil),               // 203: berth.admin.v1.ListPullRulesResponse
-	(*Webhook)(nil),                             // 204: berth.admin.v1.Webhook
-	(*ListWebhooksResponse)(nil),                // 205: berth.admin.v1.ListWebhooksResponse
-	(*WebhookDelivery)(nil),                     // 206: berth.admin.v1.WebhookDelivery
-	(*ListWebhookDeliveriesResponse)(nil),       // 207: berth.admin.v1.ListWebhookDeliveriesResponse
-	(*RetentionPolicy)(nil),                     // 208: berth.admin.v1.RetentionPolicy
-	(*ListRetentionPoliciesResponse)(nil),       // 209: berth.admin.v1.ListRetentionPoliciesResponse
-	(*SimulateRetentionResponse)(nil),           // 210: berth.admin.v1.SimulateRetentionResponse
-	(*ExplainRetentionResponse)(nil),            // 211: berth.admin.v1.ExplainRetentionResponse
-	(*TestAccessResponse)(nil),                  // 212: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 213: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 214: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 215: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 216: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 217: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 218: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 219: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 220: berth.admin.v1.Usage
-	(*ListUsageResponse)(nil),                   // 221: berth.admin.v1.ListUsageResponse
-	(*Operator)(nil),                            // 222: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 223: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 224: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 225: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 226: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 227: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 228: berth.admin.v1.Scrub
-	(*SearchIndex)(nil),                         // 229: berth.admin.v1.SearchIndex
-	(*Backup)(nil),                              // 230: berth.admin.v1.Backup
+	(*CreatePrefetchRequest)(nil),               // 110: berth.admin.v1.CreatePrefetchRequest
+	(*GetPrefetchRequest)(nil),                  // 111: berth.admin.v1.GetPrefetchRequest
+	(*ListPrefetchesRequest)(nil),               // 112: berth.admin.v1.ListPrefetchesRequest
+	(*UpdatePrefetchRequest)(nil),               // 113: berth.admin.v1.UpdatePrefetchRequest
+	(*DeletePrefetchRequest)(nil),               // 114: berth.admin.v1.DeletePrefetchRequest
+	(*RunPrefetchRequest)(nil),                  // 115: berth.admin.v1.RunPrefetchRequest
+	(*ListPrefetchedReferencesRequest)(nil),     // 116: berth.admin.v1.ListPrefetchedReferencesRequest
+	(*CreateRetentionPolicyRequest)(nil),        // 117: berth.admin.v1.CreateRetentionPolicyRequest
+	(*GetRetentionPolicyRequest)(nil),           // 118: berth.admin.v1.GetRetentionPolicyRequest
+	(*ListRetentionPoliciesRequest)(nil),        // 119: berth.admin.v1.ListRetentionPoliciesRequest
+	(*UpdateRetentionPolicyRequest)(nil),        // 120: berth.admin.v1.UpdateRetentionPolicyRequest
+	(*DeleteRetentionPolicyRequest)(nil),        // 121: berth.admin.v1.DeleteRetentionPolicyRequest
+	(*RunRetentionPolicyRequest)(nil),           // 122: berth.admin.v1.RunRetentionPolicyRequest
+	(*SimulateRetentionRequest)(nil),            // 123: berth.admin.v1.SimulateRetentionRequest
+	(*ExplainRetentionRequest)(nil),             // 124: berth.admin.v1.ExplainRetentionRequest
+	(*TestAccessRequest)(nil),                   // 125: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 126: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 127: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 128: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 129: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 130: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 131: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 132: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 133: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 134: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 135: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 136: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 137: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 138: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 139: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 140: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 141: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 142: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 143: berth.admin.v1.GetUsageRequest
+	(*ListUsageRequest)(nil),                    // 144: berth.admin.v1.ListUsageRequest
+	(*CreateOperatorRequest)(nil),               // 145: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 146: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 147: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 148: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 149: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 150: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 151: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 152: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 153: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 154: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 155: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 156: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 157: berth.admin.v1.StopScrubRequest
+	(*GetSearchIndexRequest)(nil),               // 158: berth.admin.v1.GetSearchIndexRequest
+	(*RebuildSearchIndexRequest)(nil),           // 159: berth.admin.v1.RebuildSearchIndexRequest
+	(*CreateBackupRequest)(nil),                 // 160: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 161: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 162: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 163: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 164: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 165: berth.admin.v1.Deletion
+	(*PurgeDigestResponse)(nil),                 // 166: berth.admin.v1.PurgeDigestResponse
+	(*Registry)(nil),                            // 167: berth.admin.v1.Registry
+	(*ContentSize)(nil),                         // 168: berth.admin.v1.ContentSize
+	(*ListRegistriesResponse)(nil),              // 169: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 170: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 171: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 172: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 173: berth.admin.v1.ListTagsResponse
+	(*SearchContentResponse)(nil),               // 174: berth.admin.v1.SearchContentResponse
+	(*ListTagHistoryResponse)(nil),              // 175: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 176: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 177: berth.admin.v1.ListDeletedManifestsResponse
+	(*PromoteImageResponse)(nil),                // 178: berth.admin.v1.PromoteImageResponse
+	(*ListNameClaimsResponse)(nil),              // 179: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 180: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 181: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 182: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 183: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 184: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 185: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 186: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 187: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 188: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 189: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 190: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 191: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 192: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 193: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 194: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 195: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 196: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 197: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 198: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 199: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 200: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 201: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 202: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 203: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 204: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 205: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 206: berth.admin.v1.ListTagRulesResponse
+	(*PromotionGate)(nil),                       // 207: berth.admin.v1.PromotionGate
+	(*ListPromotionGatesResponse)(nil),          // 208: berth.admin.v1.ListPromotionGatesResponse
+	(*PullRule)(nil),                            // 209: berth.admin.v1.PullRule
+	(*ListPullRulesResponse)(nil),               // 210: berth.admin.v1.ListPullRulesResponse
+	(*Webhook)(nil),                             // 211: berth.admin.v1.Webhook
+	(*ListWebhooksResponse)(nil),                // 212: berth.admin.v1.ListWebhooksResponse
+	(*WebhookDelivery)(nil),                     // 213: berth.admin.v1.WebhookDelivery
+	(*ListWebhookDeliveriesResponse)(nil),       // 214: berth.admin.v1.ListWebhookDeliveriesResponse
+	(*Prefetch)(nil),                            // 215: berth.admin.v1.Prefetch
+	(*ListPrefetchesResponse)(nil),              // 216: berth.admin.v1.ListPrefetchesResponse
+	(*ListPrefetchedReferencesResponse)(nil),    // 217: berth.admin.v1.ListPrefetchedReferencesResponse
+	(*RetentionPolicy)(nil),                     // 218: berth.admin.v1.RetentionPolicy
+	(*ListRetentionPoliciesResponse)(nil),       // 219: berth.admin.v1.ListRetentionPoliciesResponse
+	(*SimulateRetentionResponse)(nil),           // 220: berth.admin.v1.SimulateRetentionResponse
+	(*ExplainRetentionResponse)(nil),            // 221: berth.admin.v1.ExplainRetentionResponse
+	(*TestAccessResponse)(nil),                  // 222: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 223: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 224: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 225: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 226: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 227: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 228: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 229: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 230: berth.admin.v1.Usage
+	(*ListUsageResponse)(nil),                   // 231: berth.admin.v1.ListUsageResponse
+	(*Operator)(nil),                            // 232: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 233: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 234: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 235: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 236: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 237: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 238: berth.admin.v1.Scrub
+	(*SearchIndex)(nil),                         // 239: berth.admin.v1.SearchIndex
+	(*Backup)(nil),                              // 240: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -543,210 +560,224 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	107, // 107: berth.admin.v1.AdminService.GetWebhookDelivery:input_type -> berth.admin.v1.GetWebhookDeliveryRequest
 	108, // 108: berth.admin.v1.AdminService.ListWebhookDeliveries:input_type -> berth.admin.v1.ListWebhookDeliveriesRequest
 	109, // 109: berth.admin.v1.AdminService.RedeliverWebhookDelivery:input_type -> berth.admin.v1.RedeliverWebhookDeliveryRequest
-	110, // 110: berth.admin.v1.AdminService.CreateRetentionPolicy:input_type -> berth.admin.v1.CreateRetentionPolicyRequest
-	111, // 111: berth.admin.v1.AdminService.GetRetentionPolicy:input_type -> berth.admin.v1.GetRetentionPolicyRequest
-	112, // 112: berth.admin.v1.AdminService.ListRetentionPolicies:input_type -> berth.admin.v1.ListRetentionPoliciesRequest
-	113, // 113: berth.admin.v1.AdminService.UpdateRetentionPolicy:input_type -> berth.admin.v1.UpdateRetentionPolicyRequest
-	114, // 114: berth.admin.v1.AdminService.DeleteRetentionPolicy:input_type -> berth.admin.v1.DeleteRetentionPolicyRequest
-	115, // 115: berth.admin.v1.AdminService.RunRetentionPolicy:input_type -> berth.admin.v1.RunRetentionPolicyRequest
-	116, // 116: berth.admin.v1.AdminService.SimulateRetention:input_type -> berth.admin.v1.SimulateRetentionRequest
-	117, // 117: berth.admin.v1.AdminService.ExplainRetention:input_type -> berth.admin.v1.ExplainRetentionRequest
-	118, // 118: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	119, // 119: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	120, // 120: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	121, // 121: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	122, // 122: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	123, // 123: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	124, // 124: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	125, // 125: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	126, // 126: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	127, // 127: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	128, // 128: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	129, // 129: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	130, // 130: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	131, // 131: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	132, // 132: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	133, // 133: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	134, // 134: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	135, // 135: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	136, // 136: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	137, // 137: berth.admin.v1.AdminService.ListUsage:input_type -> berth.admin.v1.ListUsageRequest
-	138, // 138: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	139, // 139: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	140, // 140: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	141, // 141: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	142, // 142: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	143, // 143: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	144, // 144: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	145, // 145: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	146, // 146: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	147, // 147: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	148, // 148: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	149, // 149: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	150, // 150: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	151, // 151: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
-	152, // 152: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
-	153, // 153: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	154, // 154: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	155, // 155: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	156, // 156: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	156, // 157: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	157, // 158: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	156, // 159: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	158, // 160: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	156, // 161: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	156, // 162: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	156, // 163: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	159, // 164: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
-	160, // 165: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	160, // 166: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	161, // 167: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
-	162, // 168: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	160, // 169: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	158, // 170: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	160, // 171: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	163, // 172: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	161, // 173: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
-	164, // 174: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	165, // 175: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	163, // 176: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
-	166, // 177: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	167, // 178: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
-	168, // 179: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	165, // 180: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	169, // 181: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	170, // 182: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	165, // 183: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	171, // 184: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
-	172, // 185: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	165, // 186: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	173, // 187: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	174, // 188: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	174, // 189: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	175, // 190: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	174, // 191: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	165, // 192: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	165, // 193: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	176, // 194: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	177, // 195: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	178, // 196: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	179, // 197: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	179, // 198: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	180, // 199: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	179, // 200: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	165, // 201: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	181, // 202: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	181, // 203: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	182, // 204: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	181, // 205: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	181, // 206: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	165, // 207: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	183, // 208: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	183, // 209: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	184, // 210: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	183, // 211: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	165, // 212: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	183, // 213: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	185, // 214: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	185, // 215: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	186, // 216: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	185, // 217: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	165, // 218: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	165, // 219: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	187, // 220: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	165, // 221: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	188, // 222: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	189, // 223: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	165, // 224: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	190, // 225: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	190, // 226: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	191, // 227: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	165, // 228: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	192, // 229: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	192, // 230: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	193, // 231: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	192, // 232: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	165, // 233: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	165, // 234: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	194, // 235: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	195, // 236: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	165, // 237: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	196, // 238: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	196, // 239: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	197, // 240: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	196, // 241: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	165, // 242: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	198, // 243: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	198, // 244: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	199, // 245: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	198, // 246: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	165, // 247: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	200, // 248: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	200, // 249: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
-	201, // 250: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
-	200, // 251: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	165, // 252: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
-	202, // 253: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
-	202, // 254: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
-	203, // 255: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
-	202, // 256: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
-	165, // 257: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
-	204, // 258: berth.admin.v1.AdminService.CreateWebhook:output_type -> berth.admin.v1.Webhook
-	204, // 259: berth.admin.v1.AdminService.GetWebhook:output_type -> berth.admin.v1.Webhook
-	205, // 260: berth.admin.v1.AdminService.ListWebhooks:output_type -> berth.admin.v1.ListWebhooksResponse
-	204, // 261: berth.admin.v1.AdminService.UpdateWebhook:output_type -> berth.admin.v1.Webhook
-	165, // 262: berth.admin.v1.AdminService.DeleteWebhook:output_type -> google.protobuf.Empty
-	206, // 263: berth.admin.v1.AdminService.GetWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
-	207, // 264: berth.admin.v1.AdminService.ListWebhookDeliveries:output_type -> berth.admin.v1.ListWebhookDeliveriesResponse
-	206, // 265: berth.admin.v1.AdminService.RedeliverWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
-	208, // 266: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	208, // 267: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	209, // 268: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
-	208, // 269: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	165, // 270: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
-	208, // 271: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	210, // 272: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
-	211, // 273: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
-	212, // 274: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	213, // 275: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	213, // 276: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	214, // 277: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	213, // 278: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	165, // 279: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	215, // 280: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	215, // 281: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	216, // 282: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	216, // 283: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	215, // 284: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	165, // 285: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	217, // 286: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	197, // 287: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	218, // 288: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	165, // 289: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	219, // 290: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	219, // 291: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	220, // 292: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	221, // 293: berth.admin.v1.AdminService.ListUsage:output_type -> berth.admin.v1.ListUsageResponse
-	222, // 294: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	222, // 295: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	223, // 296: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	222, // 297: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	165, // 298: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	224, // 299: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	225, // 300: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	165, // 301: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	226, // 302: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	227, // 303: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	228, // 304: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	228, // 305: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	228, // 306: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	229, // 307: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
-	229, // 308: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
-	230, // 309: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	230, // 310: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	165, // 311: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	156, // [156:312] is the sub-list for method output_type
-	0,   // [0:156] is the sub-list for method input_type
+	110, // 110: berth.admin.v1.AdminService.CreatePrefetch:input_type -> berth.admin.v1.CreatePrefetchRequest
+	111, // 111: berth.admin.v1.AdminService.GetPrefetch:input_type -> berth.admin.v1.GetPrefetchRequest
+	112, // 112: berth.admin.v1.AdminService.ListPrefetches:input_type -> berth.admin.v1.ListPrefetchesRequest
+	113, // 113: berth.admin.v1.AdminService.UpdatePrefetch:input_type -> berth.admin.v1.UpdatePrefetchRequest
+	114, // 114: berth.admin.v1.AdminService.DeletePrefetch:input_type -> berth.admin.v1.DeletePrefetchRequest
+	115, // 115: berth.admin.v1.AdminService.RunPrefetch:input_type -> berth.admin.v1.RunPrefetchRequest
+	116, // 116: berth.admin.v1.AdminService.ListPrefetchedReferences:input_type -> berth.admin.v1.ListPrefetchedReferencesRequest
+	117, // 117: berth.admin.v1.AdminService.CreateRetentionPolicy:input_type -> berth.admin.v1.CreateRetentionPolicyRequest
+	118, // 118: berth.admin.v1.AdminService.GetRetentionPolicy:input_type -> berth.admin.v1.GetRetentionPolicyRequest
+	119, // 119: berth.admin.v1.AdminService.ListRetentionPolicies:input_type -> berth.admin.v1.ListRetentionPoliciesRequest
+	120, // 120: berth.admin.v1.AdminService.UpdateRetentionPolicy:input_type -> berth.admin.v1.UpdateRetentionPolicyRequest
+	121, // 121: berth.admin.v1.AdminService.DeleteRetentionPolicy:input_type -> berth.admin.v1.DeleteRetentionPolicyRequest
+	122, // 122: berth.admin.v1.AdminService.RunRetentionPolicy:input_type -> berth.admin.v1.RunRetentionPolicyRequest
+	123, // 123: berth.admin.v1.AdminService.SimulateRetention:input_type -> berth.admin.v1.SimulateRetentionRequest
+	124, // 124: berth.admin.v1.AdminService.ExplainRetention:input_type -> berth.admin.v1.ExplainRetentionRequest
+	125, // 125: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	126, // 126: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	127, // 127: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	128, // 128: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	129, // 129: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	130, // 130: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	131, // 131: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	132, // 132: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	133, // 133: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	134, // 134: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	135, // 135: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	136, // 136: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	137, // 137: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	138, // 138: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	139, // 139: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	140, // 140: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	141, // 141: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	142, // 142: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	143, // 143: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	144, // 144: berth.admin.v1.AdminService.ListUsage:input_type -> berth.admin.v1.ListUsageRequest
+	145, // 145: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	146, // 146: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	147, // 147: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	148, // 148: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	149, // 149: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	150, // 150: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	151, // 151: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	152, // 152: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	153, // 153: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	154, // 154: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	155, // 155: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	156, // 156: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	157, // 157: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	158, // 158: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
+	159, // 159: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
+	160, // 160: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	161, // 161: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	162, // 162: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	163, // 163: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	163, // 164: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	164, // 165: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	163, // 166: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	165, // 167: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	163, // 168: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	163, // 169: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	163, // 170: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	166, // 171: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
+	167, // 172: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	167, // 173: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	168, // 174: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
+	169, // 175: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	167, // 176: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	165, // 177: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	167, // 178: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	170, // 179: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	168, // 180: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
+	171, // 181: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	172, // 182: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	170, // 183: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	173, // 184: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	174, // 185: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
+	175, // 186: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	172, // 187: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	176, // 188: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	177, // 189: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	172, // 190: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	178, // 191: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
+	179, // 192: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	172, // 193: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	180, // 194: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	181, // 195: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	181, // 196: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	182, // 197: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	181, // 198: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	172, // 199: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	172, // 200: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	183, // 201: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	184, // 202: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	185, // 203: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	186, // 204: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	186, // 205: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	187, // 206: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	186, // 207: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	172, // 208: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	188, // 209: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	188, // 210: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	189, // 211: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	188, // 212: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	188, // 213: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	172, // 214: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	190, // 215: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	190, // 216: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	191, // 217: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	190, // 218: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	172, // 219: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	190, // 220: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	192, // 221: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	192, // 222: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	193, // 223: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	192, // 224: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	172, // 225: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	172, // 226: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	194, // 227: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	172, // 228: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	195, // 229: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	196, // 230: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	172, // 231: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	197, // 232: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	197, // 233: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	198, // 234: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	172, // 235: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	199, // 236: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	199, // 237: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	200, // 238: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	199, // 239: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	172, // 240: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	172, // 241: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	201, // 242: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	202, // 243: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	172, // 244: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	203, // 245: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	203, // 246: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	204, // 247: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	203, // 248: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	172, // 249: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	205, // 250: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	205, // 251: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	206, // 252: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	205, // 253: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	172, // 254: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	207, // 255: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	207, // 256: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
+	208, // 257: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
+	207, // 258: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	172, // 259: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
+	209, // 260: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
+	209, // 261: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
+	210, // 262: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
+	209, // 263: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
+	172, // 264: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
+	211, // 265: berth.admin.v1.AdminService.CreateWebhook:output_type -> berth.admin.v1.Webhook
+	211, // 266: berth.admin.v1.AdminService.GetWebhook:output_type -> berth.admin.v1.Webhook
+	212, // 267: berth.admin.v1.AdminService.ListWebhooks:output_type -> berth.admin.v1.ListWebhooksResponse
+	211, // 268: berth.admin.v1.AdminService.UpdateWebhook:output_type -> berth.admin.v1.Webhook
+	172, // 269: berth.admin.v1.AdminService.DeleteWebhook:output_type -> google.protobuf.Empty
+	213, // 270: berth.admin.v1.AdminService.GetWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
+	214, // 271: berth.admin.v1.AdminService.ListWebhookDeliveries:output_type -> berth.admin.v1.ListWebhookDeliveriesResponse
+	213, // 272: berth.admin.v1.AdminService.RedeliverWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
+	215, // 273: berth.admin.v1.AdminService.CreatePrefetch:output_type -> berth.admin.v1.Prefetch
+	215, // 274: berth.admin.v1.AdminService.GetPrefetch:output_type -> berth.admin.v1.Prefetch
+	216, // 275: berth.admin.v1.AdminService.ListPrefetches:output_type -> berth.admin.v1.ListPrefetchesResponse
+	215, // 276: berth.admin.v1.AdminService.UpdatePrefetch:output_type -> berth.admin.v1.Prefetch
+	172, // 277: berth.admin.v1.AdminService.DeletePrefetch:output_type -> google.protobuf.Empty
+	215, // 278: berth.admin.v1.AdminService.RunPrefetch:output_type -> berth.admin.v1.Prefetch
+	217, // 279: berth.admin.v1.AdminService.ListPrefetchedReferences:output_type -> berth.admin.v1.ListPrefetchedReferencesResponse
+	218, // 280: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	218, // 281: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	219, // 282: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
+	218, // 283: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	172, // 284: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
+	218, // 285: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	220, // 286: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
+	221, // 287: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
+	222, // 288: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	223, // 289: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	223, // 290: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	224, // 291: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	223, // 292: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	172, // 293: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	225, // 294: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	225, // 295: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	226, // 296: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	226, // 297: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	225, // 298: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	172, // 299: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	227, // 300: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	204, // 301: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	228, // 302: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	172, // 303: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	229, // 304: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	229, // 305: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	230, // 306: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	231, // 307: berth.admin.v1.AdminService.ListUsage:output_type -> berth.admin.v1.ListUsageResponse
+	232, // 308: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	232, // 309: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	233, // 310: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	232, // 311: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	172, // 312: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	234, // 313: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	235, // 314: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	172, // 315: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	236, // 316: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	237, // 317: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	238, // 318: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	238, // 319: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	238, // 320: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	239, // 321: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	239, // 322: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	240, // 323: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	240, // 324: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	172, // 325: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	163, // [163:326] is the sub-list for method output_type
+	0,   // [0:163] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -771,6 +802,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_mirror_host_proto_init()
 	file_berth_admin_v1_name_claim_proto_init()
 	file_berth_admin_v1_operator_proto_init()
+	file_berth_admin_v1_prefetch_proto_init()
 	file_berth_admin_v1_promote_proto_init()
 	file_berth_admin_v1_promotion_gate_proto_init()
 	file_berth_admin_v1_pull_rule_proto_init()

@@ -130,6 +130,13 @@ const (
 	AdminService_GetWebhookDelivery_FullMethodName           = "/berth.admin.v1.AdminService/GetWebhookDelivery"
 	AdminService_ListWebhookDeliveries_FullMethodName        = "/berth.admin.v1.AdminService/ListWebhookDeliveries"
 	AdminService_RedeliverWebhookDelivery_FullMethodName     = "/berth.admin.v1.AdminService/RedeliverWebhookDelivery"
+	AdminService_CreatePrefetch_FullMethodName               = "/berth.admin.v1.AdminService/CreatePrefetch"
+	AdminService_GetPrefetch_FullMethodName                  = "/berth.admin.v1.AdminService/GetPrefetch"
+	AdminService_ListPrefetches_FullMethodName               = "/berth.admin.v1.AdminService/ListPrefetches"
+	AdminService_UpdatePrefetch_FullMethodName               = "/berth.admin.v1.AdminService/UpdatePrefetch"
+	AdminService_DeletePrefetch_FullMethodName               = "/berth.admin.v1.AdminService/DeletePrefetch"
+	AdminService_RunPrefetch_FullMethodName                  = "/berth.admin.v1.AdminService/RunPrefetch"
+	AdminService_ListPrefetchedReferences_FullMethodName     = "/berth.admin.v1.AdminService/ListPrefetchedReferences"
 	AdminService_CreateRetentionPolicy_FullMethodName        = "/berth.admin.v1.AdminService/CreateRetentionPolicy"
 	AdminService_GetRetentionPolicy_FullMethodName           = "/berth.admin.v1.AdminService/GetRetentionPolicy"
 	AdminService_ListRetentionPolicies_FullMethodName        = "/berth.admin.v1.AdminService/ListRetentionPolicies"
@@ -443,6 +450,20 @@ type AdminServiceClient interface {
 	ListWebhookDeliveries(ctx context.Context, in *ListWebhookDeliveriesRequest, opts ...grpc.CallOption) (*ListWebhookDeliveriesResponse, error)
 	// Sends a delivery once more, with the same `webhook-id`, in no order with others.
 	RedeliverWebhookDelivery(ctx context.Context, in *RedeliverWebhookDeliveryRequest, opts ...grpc.CallOption) (*WebhookDelivery, error)
+	// Creates a prefetch.
+	CreatePrefetch(ctx context.Context, in *CreatePrefetchRequest, opts ...grpc.CallOption) (*Prefetch, error)
+	// Gets a prefetch with its last run.
+	GetPrefetch(ctx context.Context, in *GetPrefetchRequest, opts ...grpc.CallOption) (*Prefetch, error)
+	// Lists prefetches, by name.
+	ListPrefetches(ctx context.Context, in *ListPrefetchesRequest, opts ...grpc.CallOption) (*ListPrefetchesResponse, error)
+	// Changes a prefetch. A run of it ends, and the next one begins by the changed prefetch.
+	UpdatePrefetch(ctx context.Context, in *UpdatePrefetchRequest, opts ...grpc.CallOption) (*Prefetch, error)
+	// Deletes a prefetch. A run of it ends. What the cache has stays.
+	DeletePrefetch(ctx context.Context, in *DeletePrefetchRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Lets a run of a prefetch begin now, unless one is running.
+	RunPrefetch(ctx context.Context, in *RunPrefetchRequest, opts ...grpc.CallOption) (*Prefetch, error)
+	// Lists what became of the references in the last run of a prefetch.
+	ListPrefetchedReferences(ctx context.Context, in *ListPrefetchedReferencesRequest, opts ...grpc.CallOption) (*ListPrefetchedReferencesResponse, error)
 	// Creates a retention policy.
 	CreateRetentionPolicy(ctx context.Context, in *CreateRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error)
 	// Gets a retention policy with its last run.
@@ -1659,6 +1680,76 @@ func (c *adminServiceClient) RedeliverWebhookDelivery(ctx context.Context, in *R
 	return out, nil
 }
 
+func (c *adminServiceClient) CreatePrefetch(ctx context.Context, in *CreatePrefetchRequest, opts ...grpc.CallOption) (*Prefetch, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Prefetch)
+	err := c.cc.Invoke(ctx, AdminService_CreatePrefetch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetPrefetch(ctx context.Context, in *GetPrefetchRequest, opts ...grpc.CallOption) (*Prefetch, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Prefetch)
+	err := c.cc.Invoke(ctx, AdminService_GetPrefetch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListPrefetches(ctx context.Context, in *ListPrefetchesRequest, opts ...grpc.CallOption) (*ListPrefetchesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPrefetchesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListPrefetches_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdatePrefetch(ctx context.Context, in *UpdatePrefetchRequest, opts ...grpc.CallOption) (*Prefetch, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Prefetch)
+	err := c.cc.Invoke(ctx, AdminService_UpdatePrefetch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeletePrefetch(ctx context.Context, in *DeletePrefetchRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeletePrefetch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RunPrefetch(ctx context.Context, in *RunPrefetchRequest, opts ...grpc.CallOption) (*Prefetch, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Prefetch)
+	err := c.cc.Invoke(ctx, AdminService_RunPrefetch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListPrefetchedReferences(ctx context.Context, in *ListPrefetchedReferencesRequest, opts ...grpc.CallOption) (*ListPrefetchedReferencesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPrefetchedReferencesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListPrefetchedReferences_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateRetentionPolicy(ctx context.Context, in *CreateRetentionPolicyRequest, opts ...grpc.CallOption) (*RetentionPolicy, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RetentionPolicy)
@@ -2384,6 +2475,20 @@ type AdminServiceServer interface {
 	ListWebhookDeliveries(context.Context, *ListWebhookDeliveriesRequest) (*ListWebhookDeliveriesResponse, error)
 	// Sends a delivery once more, with the same `webhook-id`, in no order with others.
 	RedeliverWebhookDelivery(context.Context, *RedeliverWebhookDeliveryRequest) (*WebhookDelivery, error)
+	// Creates a prefetch.
+	CreatePrefetch(context.Context, *CreatePrefetchRequest) (*Prefetch, error)
+	// Gets a prefetch with its last run.
+	GetPrefetch(context.Context, *GetPrefetchRequest) (*Prefetch, error)
+	// Lists prefetches, by name.
+	ListPrefetches(context.Context, *ListPrefetchesRequest) (*ListPrefetchesResponse, error)
+	// Changes a prefetch. A run of it ends, and the next one begins by the changed prefetch.
+	UpdatePrefetch(context.Context, *UpdatePrefetchRequest) (*Prefetch, error)
+	// Deletes a prefetch. A run of it ends. What the cache has stays.
+	DeletePrefetch(context.Context, *DeletePrefetchRequest) (*emptypb.Empty, error)
+	// Lets a run of a prefetch begin now, unless one is running.
+	RunPrefetch(context.Context, *RunPrefetchRequest) (*Prefetch, error)
+	// Lists what became of the references in the last run of a prefetch.
+	ListPrefetchedReferences(context.Context, *ListPrefetchedReferencesRequest) (*ListPrefetchedReferencesResponse, error)
 	// Creates a retention policy.
 	CreateRetentionPolicy(context.Context, *CreateRetentionPolicyRequest) (*RetentionPolicy, error)
 	// Gets a retention policy with its last run.
@@ -2828,6 +2933,27 @@ func (UnimplementedAdminServiceServer) ListWebhookDeliveries(context.Context, *L
 }
 func (UnimplementedAdminServiceServer) RedeliverWebhookDelivery(context.Context, *RedeliverWebhookDeliveryRequest) (*WebhookDelivery, error) {
 	return nil, status.Error(codes.Unimplemented, "method RedeliverWebhookDelivery not implemented")
+}
+func (UnimplementedAdminServiceServer) CreatePrefetch(context.Context, *CreatePrefetchRequest) (*Prefetch, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreatePrefetch not implemented")
+}
+func (UnimplementedAdminServiceServer) GetPrefetch(context.Context, *GetPrefetchRequest) (*Prefetch, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPrefetch not implemented")
+}
+func (UnimplementedAdminServiceServer) ListPrefetches(context.Context, *ListPrefetchesRequest) (*ListPrefetchesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPrefetches not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdatePrefetch(context.Context, *UpdatePrefetchRequest) (*Prefetch, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdatePrefetch not implemented")
+}
+func (UnimplementedAdminServiceServer) DeletePrefetch(context.Context, *DeletePrefetchRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeletePrefetch not implemented")
+}
+func (UnimplementedAdminServiceServer) RunPrefetch(context.Context, *RunPrefetchRequest) (*Prefetch, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunPrefetch not implemented")
+}
+func (UnimplementedAdminServiceServer) ListPrefetchedReferences(context.Context, *ListPrefetchedReferencesRequest) (*ListPrefetchedReferencesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPrefetchedReferences not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateRetentionPolicy(context.Context, *CreateRetentionPolicyRequest) (*RetentionPolicy, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateRetentionPolicy not implemented")
@@ -4967,6 +5093,132 @@ func _AdminService_RedeliverWebhookDelivery_Handler(srv interface{}, ctx context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreatePrefetch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreatePrefetchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreatePrefetch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreatePrefetch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreatePrefetch(ctx, req.(*CreatePrefetchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetPrefetch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPrefetchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetPrefetch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetPrefetch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetPrefetch(ctx, req.(*GetPrefetchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListPrefetches_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPrefetchesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListPrefetches(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListPrefetches_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListPrefetches(ctx, req.(*ListPrefetchesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdatePrefetch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdatePrefetchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdatePrefetch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdatePrefetch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdatePrefetch(ctx, req.(*UpdatePrefetchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeletePrefetch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeletePrefetchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeletePrefetch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeletePrefetch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeletePrefetch(ctx, req.(*DeletePrefetchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RunPrefetch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunPrefetchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RunPrefetch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RunPrefetch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RunPrefetch(ctx, req.(*RunPrefetchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListPrefetchedReferences_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPrefetchedReferencesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListPrefetchedReferences(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListPrefetchedReferences_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListPrefetchedReferences(ctx, req.(*ListPrefetchedReferencesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateRetentionPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateRetentionPolicyRequest)
 	if err := dec(in); err != nil {
@@ -6241,6 +6493,34 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RedeliverWebhookDelivery",
 			Handler:    _AdminService_RedeliverWebhookDelivery_Handler,
+		},
+		{
+			MethodName: "CreatePrefetch",
+			Handler:    _AdminService_CreatePrefetch_Handler,
+		},
+		{
+			MethodName: "GetPrefetch",
+			Handler:    _AdminService_GetPrefetch_Handler,
+		},
+		{
+			MethodName: "ListPrefetches",
+			Handler:    _AdminService_ListPrefetches_Handler,
+		},
+		{
+			MethodName: "UpdatePrefetch",
+			Handler:    _AdminService_UpdatePrefetch_Handler,
+		},
+		{
+			MethodName: "DeletePrefetch",
+			Handler:    _AdminService_DeletePrefetch_Handler,
+		},
+		{
+			MethodName: "RunPrefetch",
+			Handler:    _AdminService_RunPrefetch_Handler,
+		},
+		{
+			MethodName: "ListPrefetchedReferences",
+			Handler:    _AdminService_ListPrefetchedReferences_Handler,
 		},
 		{
 			MethodName: "CreateRetentionPolicy",

@@ -1,0 +1,151 @@
+package assemble_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+const prefetchSeed = `
+tenants:
+  - id: acme
+    registries: [{id: dev, upstream_group: chain, anonymous_pull: true}]
+    upstreams:
+      - {id: hub, url: %q, tag_ttl: 3600s}
+    upstream_groups:
+      - {id: chain, members: [{upstream: hub}]}
+`
+
+// prefetched is a prefetch as the API shows it.
+type prefetched struct {
+	Run struct {
+		EndTime                         string `json:"end_time"`
+		References, Done, Failed, Bytes string
+	}
+}
+
+func (w *world) prefetched(t *testing.T, id string) prefetched {
+	t.Helper()
+	var p prefetched
+	w.admin(t, http.MethodGet, "/v1/tenants/acme/prefetches/"+id, nil).want(t, http.StatusOK).decode(t, &p)
+	return p
+}
+
+// TestW239_AKilledPrefetchIsContinued kills the process that fetches three times. The run ends
+// with all references, and the upstream was asked once for each blob but for the one that was in
+// flight at each kill. BERTH_LONG=1 plays 500 references.
+func TestW239_AKilledPrefetchIsContinued(t *testing.T) {
+	t.Parallel()
+	const kills = 3
+	images := dice.Count(t, 40, 500)
+	up := testserver.StartScripted(t)
+	var bytes int64
+	var references []string
+	for i := range images {
+		img := ocitest.NewImage(uint64(1000+i), 2000, 3000)
+		for _, b := range img.Blobs() {
+			bytes += int64(len(b.Bytes))
+		}
+		up.Push("library/base", img, fmt.Sprintf("v%d", i))
+		references = append(references, fmt.Sprintf("library/base:v%d", i))
+	}
+	up.SetLatency(20 * time.Millisecond)
+	c := servers(t, "")
+	chained(&c)
+	own := seeded(t, c, fmt.Sprintf(prefetchSeed, up.URL()))
+	own.Services = []string{boot.RegistryService, boot.AdminService, boot.JanitorService}
+	w := &world{nodes: []*node{startNode(t, own)}}
+	w.admin(t, http.MethodPost, "/v1/tenants/acme/prefetches?prefetch_id=base", map[string]any{
+		"upstream": "hub", "references": references, "interval": "0s",
+	}).want(t, http.StatusOK)
+	w.admin(t, http.MethodPost, "/v1/tenants/acme/prefetches/base:run", map[string]any{}).want(t, http.StatusOK)
+	const blobs = "/v2/library/base/blobs/*"
+	for k := range kills {
+		m := startMortal(t, c)
+		await.True(t, 2*time.Minute, "a part is fetched", func() bool {
+			return up.Count(http.MethodGet, blobs) > 3*images*(k+1)/(kills+1)
+		})
+		m.kill()
+	}
+	survivor := startMortal(t, c)
+	var p prefetched
+	await.True(t, 5*time.Minute, "the run has ended", func() bool {
+		p = w.prefetched(t, "base")
+		return p.Run.EndTime != ""
+	})
+	all := fmt.Sprint(images)
+	if p.Run.References != all || p.Run.Done != all || p.Run.Failed != "0" {
+		t.Errorf("%+v", p.Run)
+	}
+	asked := map[string]int{}
+	for _, r := range up.Requests() {
+		if r.Method == http.MethodGet && strings.HasPrefix(r.Path, "/v2/library/base/") {
+			asked[r.Path]++
+		}
+	}
+	again := 0
+	for path, n := range asked {
+		if again += n - 1; n > 2 {
+			t.Errorf("%s was asked for %d times", path, n)
+		}
+	}
+	if again > kills {
+		t.Errorf("%d requests were repeated; each kill may cut one", again)
+	}
+	t.Logf("%d references, %d bytes of blobs, %d kills: %d documents, of which %d were asked for twice", images, bytes, kills, len(asked), again)
+	before := up.Count("", "/v2/library/base/*")
+	there := survivor.world(t)
+	r := repository{deployment{base: there.registry("dev.acme.localhost"), client: there.client}, "library/base"}
+	r.get(t, r.at("manifests/v0")).want(t, http.StatusOK)
+	r.get(t, r.at("blobs/%s", ocitest.NewImage(1000, 2000, 3000).Layers[1].Digest)).want(t, http.StatusOK)
+	if n := up.Count("", "/v2/library/base/*"); n != before {
+		t.Errorf("a pull asked the upstream %d times", n-before)
+	}
+}
+
+// TestW240_APrefetchOfPatternsAndPlatforms fetches the tags that a pattern matches and of an index
+// only the platforms that are named, and says what the upstream does not have.
+func TestW240_APrefetchOfPatternsAndPlatforms(t *testing.T) {
+	t.Parallel()
+	up := testserver.StartScripted(t)
+	one, other := ocitest.NewImage(1, 1000), ocitest.NewImage(2, 1000)
+	up.Push("library/base", one, "v1", "v2", "x1")
+	up.Push("library/other", other, "1")
+	w := startEmbedded(t, fmt.Sprintf(prefetchSeed, up.URL()), chained)
+	w.admin(t, http.MethodPost, "/v1/tenants/acme/prefetches?prefetch_id=base", map[string]any{
+		"upstream": "hub", "patterns": []string{"library/base:v*", "library/none:*"}, "references": []string{"library/other:gone", "library/base@" + one.Manifest.Digest.String()},
+		"platforms": []string{"linux/amd64"},
+	}).want(t, http.StatusOK)
+	await.True(t, time.Minute, "the run has ended", func() bool { return w.prefetched(t, "base").Run.EndTime != "" })
+	var got struct {
+		References []struct{ Reference, State, Failure string }
+	}
+	w.admin(t, http.MethodGet, "/v1/tenants/acme/prefetches/base/references", nil).want(t, http.StatusOK).decode(t, &got)
+	want := map[string]string{
+		"library/base:v1": "DONE", "library/base:v2": "DONE", "library/base@" + one.Manifest.Digest.String(): "DONE",
+		"library/other:gone": "FAILED", "library/none:*": "FAILED",
+	}
+	for _, r := range got.References {
+		if want[r.Reference] != r.State || (r.State == "FAILED") != (r.Failure != "") {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(got.References) != len(want) {
+		t.Errorf("%+v", got)
+	}
+	for _, b := range one.Blobs() {
+		if n := up.Count(http.MethodGet, "/v2/library/base/blobs/"+b.Digest.String()); n != 1 {
+			t.Errorf("%s was asked for %d times", b.Digest, n)
+		}
+	}
+	w.stop(t)
+	w.wantSound(t)
+}
