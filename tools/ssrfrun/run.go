@@ -137,10 +137,11 @@ func (a *attempt) control(ctx context.Context) error {
 	if _, err := a.pull(ctx, "manifests/1"); err != nil {
 		return err
 	}
-	if err := a.sink.settle(ctx); err != nil {
+	taken, err := a.settled(ctx, "a public upstream")
+	if err != nil {
 		return err
 	}
-	if a.sink.take()[netip.MustParseAddr(outside)] == 0 {
+	if taken[netip.MustParseAddr(outside)] == 0 {
 		return fmt.Errorf("the sink counted no connection at %s: it proves nothing", outside)
 	}
 	return nil
@@ -148,15 +149,22 @@ func (a *attempt) control(ctx context.Context) error {
 
 // sinkUntouched fails if there was a connection to an address that is not public.
 func (a *attempt) sinkUntouched(ctx context.Context, place string) error {
+	_, err := a.settled(ctx, place)
+	return err
+}
+
+// settled is sinkUntouched, and says who was connected to.
+func (a *attempt) settled(ctx context.Context, place string) (map[netip.Addr]int, error) {
 	if err := a.sink.settle(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	for at, n := range a.sink.take() {
+	taken := a.sink.take()
+	for at, n := range taken {
 		if at != barrier && at.String() != outside {
-			return fmt.Errorf("%s led to %d connections to %s", place, n, at)
+			return nil, fmt.Errorf("%s led to %d connections to %s", place, n, at)
 		}
 	}
-	return nil
+	return taken, nil
 }
 
 // asUpstream makes the form the URL of an upstream, if the API takes it, and
