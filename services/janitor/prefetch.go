@@ -109,7 +109,7 @@ func (p *Prefetcher) Step(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	w := &prefetchRun{
-		Prefetcher: p, prefetch: of,
+		Prefetcher: p, prefetch: of, claimed: time.Now(),
 		step: meta.PrefetchStep{Tenant: of.Tenant, Prefetch: of.Slug, Number: of.Run.Number, Worker: worker, Hold: p.Hold},
 	}
 	held, stop := context.WithCancelCause(ctx)
@@ -140,7 +140,13 @@ var errPrefetched = errors.New("all references are fetched or failed")
 type prefetchRun struct {
 	*Prefetcher
 	prefetch meta.Prefetch
+	claimed  time.Time
 	step     meta.PrefetchStep
+}
+
+// now is the time by the clock of the store, which set DueAt when the run was claimed.
+func (w *prefetchRun) now() time.Time {
+	return w.prefetch.Run.DueAt.Add(time.Since(w.claimed) - w.Hold)
 }
 
 // hold keeps the run from other workers until ctx ends, and ends the work on a run that is
@@ -190,7 +196,7 @@ func (w *prefetchRun) run(ctx context.Context) (time.Duration, string, error) {
 			w.progress.runs.Inc()
 			return 0, "", errPrefetched
 		}
-		if wait := retryAfter(next); wait > 0 {
+		if wait := w.retryAfter(next); wait > 0 {
 			return wait, next.Failure, nil
 		}
 		result, wait, err := w.fetch(ctx, next)
@@ -215,11 +221,11 @@ func (w *prefetchRun) run(ctx context.Context) (time.Duration, string, error) {
 }
 
 // retryAfter is when a reference that failed is to be tried again.
-func retryAfter(r meta.PrefetchReference) time.Duration {
+func (w *prefetchRun) retryAfter(r meta.PrefetchReference) time.Duration {
 	if r.Attempts == 0 {
 		return 0
 	}
-	return prefetchRetry<<(r.Attempts-1) - time.Since(r.UpdatedAt)
+	return prefetchRetry<<(r.Attempts-1) - w.now().Sub(r.UpdatedAt)
 }
 
 // fetch fetches a reference. It returns how long to wait where the upstream allows no more
