@@ -52,6 +52,7 @@ type Store interface {
 	Search
 	WebhookDeliveries
 	UsageHours
+	Quotas
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error

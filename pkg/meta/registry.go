@@ -13,6 +13,7 @@ type Registry struct {
 	Tenant    tenant.ID
 	Slug      string
 	Settings  tenant.Settings
+	Hosted    Hosted // output only
 	State     tenant.State
 	Version   int64
 	CreatedAt time.Time

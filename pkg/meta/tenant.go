@@ -19,11 +19,13 @@ type Tenant struct {
 	Epoch       int64
 	NoPasswords bool // clients log in with keys and access tokens only
 	RateLimits  tenant.RateLimits
-	Quota       int64 // bytes; 0 = none
-	Used        int64 // bytes of distinct live blobs
-	Overhead    int64 // the charge of its rows in bytes: see BlobCost
-	Cached      int64 // bytes of Used and Overhead that are evicted when pushes need room
-	Version     int64 // etag; grows with every change
+	Quota       int64        // bytes; 0 = none
+	MaxHosted   tenant.Quota // of all registries together, without Bytes
+	Hosted      Hosted       // output only; of all registries together, with the bytes of each
+	Used        int64        // bytes of distinct live blobs
+	Overhead    int64        // the charge of its rows in bytes: see BlobCost
+	Cached      int64        // bytes of Used and Overhead that are evicted when pushes need room
+	Version     int64        // etag; grows with every change
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 	DeletedAt   time.Time // zero if not deleted
@@ -41,7 +43,7 @@ type Tenants interface {
 	FindTenant(ctx context.Context, slug string) (Tenant, error)
 	// ListTenants pages by slug.
 	ListTenants(ctx context.Context, p Page) ([]Tenant, error)
-	// UpdateTenant changes DisplayName, NoPasswords, RateLimits, Quota and State (Active or
+	// UpdateTenant changes DisplayName, NoPasswords, RateLimits, Quota, MaxHosted and State (Active or
 	// Suspended) where t.Version is still current, else fault.EtagMismatch. Version 0 matches any. Where another one has the slug of what was
 	// read, which was deleted meanwhile, it is fault.ResourceUnknown.
 	// Suspending raises the epoch, which revokes tokens.

@@ -60,6 +60,10 @@ type Settings struct {
 	// MirrorUpstreams are the slugs of upstreams that are served below proxy/ and for
 	// ?ns= in this registry, besides those of its chain.
 	MirrorUpstreams Slugs `json:"mirror_upstreams,omitempty"`
+
+	// Quota is what the registry may hold. A trigger of the database copies it to where
+	// pushes are counted.
+	Quota Quota `json:"quota,omitzero"`
 }
 
 // Site is the tenant and registry of a host name, with all that a request needs

@@ -73,7 +73,7 @@ func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequ
 	}
 	c.set = func(ctx context.Context, t meta.Tenant, r *meta.Registry, m *pb.Registry) error {
 		if next, err := registrySettings(m); err == nil && concernRights(r.Settings, next) {
-			return errOnlyTenantAdmin("change anonymous_pull, anonymous_push, upstream_group and mirror_upstreams")
+			return errOnlyTenantAdmin("change anonymous_pull, anonymous_push, upstream_group, mirror_upstreams and quota")
 		}
 		return s.setRegistry(ctx, t, r, m)
 	}
@@ -81,10 +81,10 @@ func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequ
 }
 
 // concernRights reports whether a change of settings gives or takes rights: to callers
-// without a credential, or to what upstreams and other registries have.
+// without a credential, or to what upstreams and other registries have, or to room.
 func concernRights(a, b tenant.Settings) bool {
 	return a.AnonymousPull != b.AnonymousPull || a.AnonymousPush != b.AnonymousPush ||
-		a.UpstreamGroup != b.UpstreamGroup || a.MirrorUpstreams != b.MirrorUpstreams
+		a.UpstreamGroup != b.UpstreamGroup || a.MirrorUpstreams != b.MirrorUpstreams || a.Quota != b.Quota
 }
 
 func errOnlyTenantAdmin(what string) error {
@@ -234,7 +234,12 @@ func registrySettings(m *pb.Registry) (tenant.Settings, error) {
 	if err := checkMirrored(m.GetMirrorUpstreams()); err != nil {
 		return tenant.Settings{}, err
 	}
+	quota, err := registryQuota(m.GetQuota())
+	if err != nil {
+		return tenant.Settings{}, err
+	}
 	return tenant.Settings{
+		Quota:                  quota,
 		AnonymousPull:          m.GetAnonymousPull(),
 		AnonymousPush:          m.GetAnonymousPush(),
 		ReadOnly:               m.GetReadOnly(),
@@ -296,6 +301,7 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 		UpstreamGroup:     r.Settings.UpstreamGroup,
 		MirrorUpstreams:   r.Settings.MirrorUpstreams.All(),
 		State:             state,
+		Quota:             registryQuotaMessage(r.Settings.Quota),
 	}
 	if !r.DeletedAt.IsZero() {
 		m.DeleteTime = timestamppb.New(r.DeletedAt)
@@ -305,6 +311,7 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 	}
 	if r.ID != 0 { // else it was only validated
 		m.Etag = etag(r.Version)
+		m.Hosted = hostedMessage(r.Hosted)
 		m.CreateTime, m.UpdateTime = timestamppb.New(r.CreatedAt), timestamppb.New(r.UpdatedAt)
 	}
 	return m

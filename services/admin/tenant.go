@@ -259,6 +259,10 @@ func setTenant(t *meta.Tenant, m *pb.Tenant) error {
 	if err := checkRateLimits(m.GetRateLimits()); err != nil {
 		return err
 	}
+	if err := checkMaxima(m); err != nil {
+		return err
+	}
+	t.MaxHosted = maxima(m)
 	t.RateLimits = rateLimits(m.GetRateLimits())
 	t.DisplayName, t.Quota, t.NoPasswords = m.GetDisplayName(), m.GetQuotaBytes(), m.GetDisablePasswordLogin()
 	return nil
@@ -282,6 +286,9 @@ func tenantMessage(t meta.Tenant) *pb.Tenant {
 
 		DisablePasswordLogin: t.NoPasswords,
 		RateLimits:           rateLimitsMessage(t.RateLimits),
+		MaxRepositories:      t.MaxHosted.Repositories,
+		MaxManifests:         t.MaxHosted.Manifests,
+		MaxTags:              t.MaxHosted.Tags,
 	}
 	if t.ID != 0 { // else it was only validated
 		m.Uid = strconv.FormatInt(int64(t.ID), 10)

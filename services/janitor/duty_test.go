@@ -31,6 +31,7 @@ func (c *calls) TrimEvents(context.Context, int) (int, error)                 { 
 func (c *calls) TrimTagHistory(context.Context, int) (int, error)             { return 0, nil }
 func (c *calls) EndLostRecorders(context.Context, int) (int, error)           { return 0, nil }
 func (c *calls) IndexSearch(context.Context, int, meta.Describe) (int, error) { return 0, nil }
+func (c *calls) CountHosted(context.Context, int) (int, error)                { return 0, nil }
 func (c *calls) SampleUsage(context.Context, int) (int, error)                { return 0, nil }
 func (c *calls) MeasureSharing(context.Context, int) (int, error)             { return 0, nil }
 func (c *calls) TrimUsage(context.Context, int) (int, error)                  { return 0, nil }

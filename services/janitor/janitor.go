@@ -75,6 +75,7 @@ type Meta interface {
 	SampleUsage(ctx context.Context, limit int) (int, error)
 	MeasureSharing(ctx context.Context, limit int) (int, error)
 	TrimUsage(ctx context.Context, limit int) (int, error)
+	CountHosted(ctx context.Context, limit int) (int, error)
 	IndexSearch(ctx context.Context, limit int, describe meta.Describe) (int, error)
 	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
 }
@@ -133,7 +134,7 @@ func New(cfg Config) *Janitor {
 	j.phases = slices.Concat([]phase{
 		kit.Wrap("janitor.reap", cfg.Meta.ReapUploads, mw...),
 		kit.Wrap("janitor.purge", cfg.Meta.PurgeDeleted, mw...),
-	}, j.collection, []phase{j.remove})
+	}, j.collection, []phase{j.remove, kit.Wrap("janitor.tally", cfg.Meta.CountHosted, mw...)})
 	j.events = kit.Wrap("janitor.events", cfg.Meta.TrimEvents, mw...)
 	j.evictions = []phase{
 		kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...),

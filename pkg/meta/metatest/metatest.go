@@ -84,6 +84,7 @@ func Run(t *testing.T, open Open) {
 		{"Uploads", testUploads},
 		{"Commits", testCommits},
 		{"Charges", testCharges},
+		{"HostedQuotas", testHostedQuotas},
 		{"Staging", testStaging},
 		{"Bounds", testBounds},
 		{"Limits", testLimits},

@@ -178,6 +178,8 @@ var rowChecks = []check{
 	{"I7", checkUsage},
 	{"I7", checkCharges},
 	{"I7", checkFlags},
+	{"I7", checkLinks},
+	{"I7", checkHosted},
 	{"I10", checkUniqueKeys},
 	{"I10", checkForeignKeys},
 	{"I13", checkUnmarkedLinks},

@@ -117,7 +117,7 @@ func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {
 		}
 		t.queue(releaseBlobs, unlinked.tenants, unlinked.digests)
 		t.queue(linksAreNamed, due.tenants, due.repos, due.digests)
-		t.queue(lockUsage, unlinked.tenants) // what was hosted may be only cached now
+		t.queue(lockUsage, due.tenants) // what links count as may change, and how many of them count
 		return nil
 	})
 	return work, err

@@ -1,10 +1,14 @@
 package pgmeta
 
 import (
+	"errors"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -38,4 +42,14 @@ func (t *tx) roomToStage(id tenant.ID, session uuid.UUID, most, more int64) {
 
 func quotaExceeded(format string, args ...any) error {
 	return fault.New(fault.Denied, fault.QuotaExceeded, "quota exceeded: "+format, args...).WithDetail("quota exceeded")
+}
+
+// usedUp is the refusal of what grew a registry, or what all registries of the tenant hold, past
+// a quota: triggers raise it, of all that adds to the counts, and say which one. nil for other errors.
+func usedUp(err error) error {
+	var e *pgconn.PgError
+	if errors.As(err, &e) && e.ConstraintName == "usage_in_limit" && e.Detail != "" && e.TableName == "" {
+		return sqlmeta.QuotaUsedUp(e.Detail)
+	}
+	return nil
 }

@@ -121,6 +121,9 @@ func (t *tx) run(fn func(*tx) error) error {
 			return errors.Join(err, failed, t.conn.Close(t.ctx))
 		}
 	}
+	if refusal := usedUp(err); refusal != nil {
+		return refusal
+	}
 	if answer, ok := t.violations[violated(err)]; ok {
 		return answer
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -64,6 +66,11 @@ func translate(err error) error {
 	}
 	if errors.As(err, &known) {
 		return err
+	}
+	if violates(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER) {
+		if _, refusal, found := strings.Cut(err.Error(), "berth_quota:"); found {
+			return sqlmeta.QuotaUsedUp(refusal)
+		}
 	}
 	switch code(err) & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,

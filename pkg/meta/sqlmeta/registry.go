@@ -11,7 +11,7 @@ import (
 
 const (
 	selectAnyRegistry = `
-SELECT id, tenant_id, slug, settings, state, version, created_at, updated_at, deleted_at, expire_at FROM registries
+SELECT id, tenant_id, slug, settings, ` + hostedByRegistry + `, state, version, created_at, updated_at, deleted_at, expire_at FROM registries
 WHERE upstream_id IS NULL AND tenant_id = $1`
 
 	selectRegistry = selectAnyRegistry + ` AND state = 'active'`
@@ -35,7 +35,8 @@ INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, u
 
 func scanRegistry(scan Scan) (meta.Registry, error) {
 	var r meta.Registry
-	err := scan(&r.ID, &r.Tenant, &r.Slug, jsonScanner{&r.Settings}, &r.State, &r.Version,
+	err := scan(&r.ID, &r.Tenant, &r.Slug, jsonScanner{&r.Settings},
+		&r.Hosted.Bytes, &r.Hosted.Repositories, &r.Hosted.Manifests, &r.Hosted.Tags, &r.Hosted.Counting, &r.State, &r.Version,
 		timeScanner{&r.CreatedAt}, timeScanner{&r.UpdatedAt}, timeScanner{&r.DeletedAt}, timeScanner{&r.ExpireAt})
 	return r, err
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	selectHolder = `
-SELECT t.id, t.slug, t.display_name, t.state, t.epoch, t.no_passwords, t.rate_limits, u.lim, u.used, u.overhead, u.cached, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
+SELECT t.id, t.slug, t.display_name, t.state, t.epoch, t.no_passwords, t.rate_limits, u.lim, u.used, u.overhead, u.cached, u.max_repositories, u.max_manifests, u.max_tags, ` + hostedByTenant + `, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
 FROM tenants t JOIN usage u ON u.tenant_id = t.id`
 
 	selectTenant = selectHolder + `
@@ -28,7 +28,8 @@ WHERE t.state <> 'deleted' AND t.state <> 'deleting'`
 
 func scanTenant(scan Scan) (meta.Tenant, error) {
 	var t meta.Tenant
-	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.NoPasswords, jsonScanner{&t.RateLimits}, &t.Quota, &t.Used, &t.Overhead, &t.Cached, &t.Version,
+	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.NoPasswords, jsonScanner{&t.RateLimits}, &t.Quota, &t.Used, &t.Overhead, &t.Cached,
+		&t.MaxHosted.Repositories, &t.MaxHosted.Manifests, &t.MaxHosted.Tags, &t.Hosted.Bytes, &t.Hosted.Repositories, &t.Hosted.Manifests, &t.Hosted.Tags, &t.Hosted.Counting, &t.Version,
 		timeScanner{&t.CreatedAt}, timeScanner{&t.UpdatedAt}, timeScanner{&t.DeletedAt}, timeScanner{&t.ExpireAt})
 	return t, err
 }
@@ -79,13 +80,13 @@ FROM tenants WHERE slug = $1 ORDER BY id DESC LIMIT 1`
 INSERT INTO tenants (slug, display_name, no_passwords, rate_limits, state, epoch, version, created_at, updated_at) VALUES ($1, $2, $3, $4, 'active', 1, 1, berth_now(), berth_now())
 RETURNING id`
 
-	insertUsage = `INSERT INTO usage (tenant_id, used, lim) VALUES ($1, 0, $2)`
+	insertUsage = `INSERT INTO usage (tenant_id, used, lim, max_repositories, max_manifests, max_tags) VALUES ($1, 0, $2, $3, $4, $5)`
 
 	updateTenant = `
 UPDATE tenants SET display_name = $2, state = $3, no_passwords = $4, rate_limits = $5, epoch = epoch + CAST(state = 'active' AND $3 = 'suspended' AS int), version = version + 1, updated_at = berth_now()
 WHERE id = $1`
 
-	updateQuota = `UPDATE usage SET lim = $2 WHERE tenant_id = $1`
+	updateQuota = `UPDATE usage SET lim = $2, max_repositories = $3, max_manifests = $4, max_tags = $5 WHERE tenant_id = $1`
 )
 
 // slugOwner is the tenant that has a slug, or had it last.
@@ -127,7 +128,7 @@ func (s *Records) CreateTenant(ctx context.Context, by meta.Cause, create meta.T
 		if err := addRegistry(t, meta.Registry{Tenant: id, Slug: tenant.MainRegistry, Settings: main}); err != nil {
 			return err
 		}
-		return t.Queue(insertUsage, id, create.Quota)
+		return t.Queue(insertUsage, id, create.Quota, create.MaxHosted.Repositories, create.MaxHosted.Manifests, create.MaxHosted.Tags)
 	})
 	if err != nil {
 		return meta.Tenant{}, err
@@ -180,7 +181,7 @@ func (s *Records) UpdateTenant(ctx context.Context, by meta.Cause, change meta.T
 				return err
 			}
 		}
-		return t.Queue(updateQuota, o.id, change.Quota)
+		return t.Queue(updateQuota, o.id, change.Quota, change.MaxHosted.Repositories, change.MaxHosted.Manifests, change.MaxHosted.Tags)
 	})
 	if err != nil {
 		return meta.Tenant{}, err

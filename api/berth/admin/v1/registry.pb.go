@@ -172,8 +172,12 @@ type Registry struct {
 	// besides those of its upstream group and of the groups of the registries there.
 	// Other upstreams of the tenant are not served there.
 	MirrorUpstreams []string `protobuf:"bytes,16,rep,name=mirror_upstreams,json=mirrorUpstreams,proto3" json:"mirror_upstreams,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What may be pushed to the registry. Role ADMIN and operators change it.
+	Quota *RegistryQuota `protobuf:"bytes,17,opt,name=quota,proto3" json:"quota,omitempty"`
+	// Output only. What the registry holds.
+	Hosted        *HostedContent `protobuf:"bytes,18,opt,name=hosted,proto3" json:"hosted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Registry) Reset() {
@@ -318,6 +322,180 @@ func (x *Registry) GetMirrorUpstreams() []string {
 	return nil
 }
 
+func (x *Registry) GetQuota() *RegistryQuota {
+	if x != nil {
+		return x.Quota
+	}
+	return nil
+}
+
+func (x *Registry) GetHosted() *HostedContent {
+	if x != nil {
+		return x.Hosted
+	}
+	return nil
+}
+
+// How much a registry may hold; of each number 0 means no limit. A push, mount, promotion
+// or undelete that would exceed one is refused (403 `DENIED`). What adds to none of them, and
+// deletes, work above a quota that was lowered. What upstreams have given is not part of it.
+type RegistryQuota struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes of distinct blobs that its repositories hold and of manifests. What deleted
+	// manifests alone held does not count.
+	Bytes int64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Repositories. Deleted ones, with what they hold, count until they are removed for good.
+	Repositories int64 `protobuf:"varint,2,opt,name=repositories,proto3" json:"repositories,omitempty"`
+	// Manifests, each platform of an image and the index being one.
+	Manifests int64 `protobuf:"varint,3,opt,name=manifests,proto3" json:"manifests,omitempty"`
+	// Tags.
+	Tags          int64 `protobuf:"varint,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegistryQuota) Reset() {
+	*x = RegistryQuota{}
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegistryQuota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegistryQuota) ProtoMessage() {}
+
+func (x *RegistryQuota) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegistryQuota.ProtoReflect.Descriptor instead.
+func (*RegistryQuota) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RegistryQuota) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *RegistryQuota) GetRepositories() int64 {
+	if x != nil {
+		return x.Repositories
+	}
+	return 0
+}
+
+func (x *RegistryQuota) GetManifests() int64 {
+	if x != nil {
+		return x.Manifests
+	}
+	return 0
+}
+
+func (x *RegistryQuota) GetTags() int64 {
+	if x != nil {
+		return x.Tags
+	}
+	return 0
+}
+
+// What was pushed to registries and is there, in the sense of their quotas. All fields are
+// output only.
+type HostedContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes of distinct blobs and of manifests.
+	Bytes int64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Repositories, also deleted ones that are not removed yet.
+	Repositories int64 `protobuf:"varint,2,opt,name=repositories,proto3" json:"repositories,omitempty"`
+	// Manifests.
+	Manifests int64 `protobuf:"varint,3,opt,name=manifests,proto3" json:"manifests,omitempty"`
+	// Tags.
+	Tags int64 `protobuf:"varint,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	// What was there before the deployment counted is being counted, so the numbers are too
+	// low, and quotas let more pass.
+	Counting      bool `protobuf:"varint,5,opt,name=counting,proto3" json:"counting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostedContent) Reset() {
+	*x = HostedContent{}
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostedContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostedContent) ProtoMessage() {}
+
+func (x *HostedContent) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostedContent.ProtoReflect.Descriptor instead.
+func (*HostedContent) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *HostedContent) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *HostedContent) GetRepositories() int64 {
+	if x != nil {
+		return x.Repositories
+	}
+	return 0
+}
+
+func (x *HostedContent) GetManifests() int64 {
+	if x != nil {
+		return x.Manifests
+	}
+	return 0
+}
+
+func (x *HostedContent) GetTags() int64 {
+	if x != nil {
+		return x.Tags
+	}
+	return 0
+}
+
+func (x *HostedContent) GetCounting() bool {
+	if x != nil {
+		return x.Counting
+	}
+	return false
+}
+
 type CreateRegistryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}`.
@@ -334,7 +512,7 @@ type CreateRegistryRequest struct {
 
 func (x *CreateRegistryRequest) Reset() {
 	*x = CreateRegistryRequest{}
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[1]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +524,7 @@ func (x *CreateRegistryRequest) String() string {
 func (*CreateRegistryRequest) ProtoMessage() {}
 
 func (x *CreateRegistryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[1]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +537,7 @@ func (x *CreateRegistryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRegistryRequest.ProtoReflect.Descriptor instead.
 func (*CreateRegistryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{1}
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateRegistryRequest) GetParent() string {
@@ -400,7 +578,7 @@ type GetRegistryRequest struct {
 
 func (x *GetRegistryRequest) Reset() {
 	*x = GetRegistryRequest{}
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -412,7 +590,7 @@ func (x *GetRegistryRequest) String() string {
 func (*GetRegistryRequest) ProtoMessage() {}
 
 func (x *GetRegistryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -425,7 +603,7 @@ func (x *GetRegistryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRegistryRequest.ProtoReflect.Descriptor instead.
 func (*GetRegistryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{2}
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetRegistryRequest) GetName() string {
@@ -451,7 +629,7 @@ type ListRegistriesRequest struct {
 
 func (x *ListRegistriesRequest) Reset() {
 	*x = ListRegistriesRequest{}
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +641,7 @@ func (x *ListRegistriesRequest) String() string {
 func (*ListRegistriesRequest) ProtoMessage() {}
 
 func (x *ListRegistriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +654,7 @@ func (x *ListRegistriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRegistriesRequest.ProtoReflect.Descriptor instead.
 func (*ListRegistriesRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{3}
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListRegistriesRequest) GetParent() string {
@@ -518,7 +696,7 @@ type ListRegistriesResponse struct {
 
 func (x *ListRegistriesResponse) Reset() {
 	*x = ListRegistriesResponse{}
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[4]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +708,7 @@ func (x *ListRegistriesResponse) String() string {
 func (*ListRegistriesResponse) ProtoMessage() {}
 
 func (x *ListRegistriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[4]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +721,7 @@ func (x *ListRegistriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRegistriesResponse.ProtoReflect.Descriptor instead.
 func (*ListRegistriesResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{4}
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListRegistriesResponse) GetRegistries() []*Registry {
@@ -577,7 +755,7 @@ type UpdateRegistryRequest struct {
 
 func (x *UpdateRegistryRequest) Reset() {
 	*x = UpdateRegistryRequest{}
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +767,7 @@ func (x *UpdateRegistryRequest) String() string {
 func (*UpdateRegistryRequest) ProtoMessage() {}
 
 func (x *UpdateRegistryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +780,7 @@ func (x *UpdateRegistryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRegistryRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRegistryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{5}
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UpdateRegistryRequest) GetRegistry() *Registry {
@@ -654,7 +832,7 @@ type DeleteRegistryRequest struct {
 
 func (x *DeleteRegistryRequest) Reset() {
 	*x = DeleteRegistryRequest{}
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +844,7 @@ func (x *DeleteRegistryRequest) String() string {
 func (*DeleteRegistryRequest) ProtoMessage() {}
 
 func (x *DeleteRegistryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +857,7 @@ func (x *DeleteRegistryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRegistryRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRegistryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{6}
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteRegistryRequest) GetName() string {
@@ -738,7 +916,7 @@ type UndeleteRegistryRequest struct {
 
 func (x *UndeleteRegistryRequest) Reset() {
 	*x = UndeleteRegistryRequest{}
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +928,7 @@ func (x *UndeleteRegistryRequest) String() string {
 func (*UndeleteRegistryRequest) ProtoMessage() {}
 
 func (x *UndeleteRegistryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_registry_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +941,7 @@ func (x *UndeleteRegistryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteRegistryRequest.ProtoReflect.Descriptor instead.
 func (*UndeleteRegistryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{7}
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UndeleteRegistryRequest) GetName() string {
@@ -791,7 +969,7 @@ var File_berth_admin_v1_registry_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\a\n" +
+	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\b\n" +
 	"\bRegistry\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x1a\n" +
 	"\x05hosts\x18\x02 \x03(\tB\x04\xe2A\x01\x03R\x05hosts\x12%\n" +
@@ -813,7 +991,9 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"deleteTime\x12A\n" +
 	"\vexpire_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"expireTime\x12)\n" +
-	"\x10mirror_upstreams\x18\x10 \x03(\tR\x0fmirrorUpstreams\"N\n" +
+	"\x10mirror_upstreams\x18\x10 \x03(\tR\x0fmirrorUpstreams\x123\n" +
+	"\x05quota\x18\x11 \x01(\v2\x1d.berth.admin.v1.RegistryQuotaR\x05quota\x12;\n" +
+	"\x06hosted\x18\x12 \x01(\v2\x1d.berth.admin.v1.HostedContentB\x04\xe2A\x01\x03R\x06hosted\"N\n" +
 	"\x11MissingReferences\x12\"\n" +
 	"\x1eMISSING_REFERENCES_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -823,7 +1003,18 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06ACTIVE\x10\x01\x12\v\n" +
-	"\aDELETED\x10\x02\"\xab\x01\n" +
+	"\aDELETED\x10\x02\"{\n" +
+	"\rRegistryQuota\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\"\n" +
+	"\frepositories\x18\x02 \x01(\x03R\frepositories\x12\x1c\n" +
+	"\tmanifests\x18\x03 \x01(\x03R\tmanifests\x12\x12\n" +
+	"\x04tags\x18\x04 \x01(\x03R\x04tags\"\x97\x01\n" +
+	"\rHostedContent\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\"\n" +
+	"\frepositories\x18\x02 \x01(\x03R\frepositories\x12\x1c\n" +
+	"\tmanifests\x18\x03 \x01(\x03R\tmanifests\x12\x12\n" +
+	"\x04tags\x18\x04 \x01(\x03R\x04tags\x12\x1a\n" +
+	"\bcounting\x18\x05 \x01(\bR\bcounting\"\xab\x01\n" +
 	"\x15CreateRegistryRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1f\n" +
 	"\vregistry_id\x18\x02 \x01(\tR\n" +
@@ -874,37 +1065,41 @@ func file_berth_admin_v1_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_berth_admin_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_berth_admin_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_berth_admin_v1_registry_proto_goTypes = []any{
 	(Registry_MissingReferences)(0), // 0: berth.admin.v1.Registry.MissingReferences
 	(Registry_State)(0),             // 1: berth.admin.v1.Registry.State
 	(*Registry)(nil),                // 2: berth.admin.v1.Registry
-	(*CreateRegistryRequest)(nil),   // 3: berth.admin.v1.CreateRegistryRequest
-	(*GetRegistryRequest)(nil),      // 4: berth.admin.v1.GetRegistryRequest
-	(*ListRegistriesRequest)(nil),   // 5: berth.admin.v1.ListRegistriesRequest
-	(*ListRegistriesResponse)(nil),  // 6: berth.admin.v1.ListRegistriesResponse
-	(*UpdateRegistryRequest)(nil),   // 7: berth.admin.v1.UpdateRegistryRequest
-	(*DeleteRegistryRequest)(nil),   // 8: berth.admin.v1.DeleteRegistryRequest
-	(*UndeleteRegistryRequest)(nil), // 9: berth.admin.v1.UndeleteRegistryRequest
-	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),   // 11: google.protobuf.FieldMask
+	(*RegistryQuota)(nil),           // 3: berth.admin.v1.RegistryQuota
+	(*HostedContent)(nil),           // 4: berth.admin.v1.HostedContent
+	(*CreateRegistryRequest)(nil),   // 5: berth.admin.v1.CreateRegistryRequest
+	(*GetRegistryRequest)(nil),      // 6: berth.admin.v1.GetRegistryRequest
+	(*ListRegistriesRequest)(nil),   // 7: berth.admin.v1.ListRegistriesRequest
+	(*ListRegistriesResponse)(nil),  // 8: berth.admin.v1.ListRegistriesResponse
+	(*UpdateRegistryRequest)(nil),   // 9: berth.admin.v1.UpdateRegistryRequest
+	(*DeleteRegistryRequest)(nil),   // 10: berth.admin.v1.DeleteRegistryRequest
+	(*UndeleteRegistryRequest)(nil), // 11: berth.admin.v1.UndeleteRegistryRequest
+	(*timestamppb.Timestamp)(nil),   // 12: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),   // 13: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_registry_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.Registry.missing_references:type_name -> berth.admin.v1.Registry.MissingReferences
-	10, // 1: berth.admin.v1.Registry.create_time:type_name -> google.protobuf.Timestamp
-	10, // 2: berth.admin.v1.Registry.update_time:type_name -> google.protobuf.Timestamp
+	12, // 1: berth.admin.v1.Registry.create_time:type_name -> google.protobuf.Timestamp
+	12, // 2: berth.admin.v1.Registry.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 3: berth.admin.v1.Registry.state:type_name -> berth.admin.v1.Registry.State
-	10, // 4: berth.admin.v1.Registry.delete_time:type_name -> google.protobuf.Timestamp
-	10, // 5: berth.admin.v1.Registry.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 6: berth.admin.v1.CreateRegistryRequest.registry:type_name -> berth.admin.v1.Registry
-	2,  // 7: berth.admin.v1.ListRegistriesResponse.registries:type_name -> berth.admin.v1.Registry
-	2,  // 8: berth.admin.v1.UpdateRegistryRequest.registry:type_name -> berth.admin.v1.Registry
-	11, // 9: berth.admin.v1.UpdateRegistryRequest.update_mask:type_name -> google.protobuf.FieldMask
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	12, // 4: berth.admin.v1.Registry.delete_time:type_name -> google.protobuf.Timestamp
+	12, // 5: berth.admin.v1.Registry.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 6: berth.admin.v1.Registry.quota:type_name -> berth.admin.v1.RegistryQuota
+	4,  // 7: berth.admin.v1.Registry.hosted:type_name -> berth.admin.v1.HostedContent
+	2,  // 8: berth.admin.v1.CreateRegistryRequest.registry:type_name -> berth.admin.v1.Registry
+	2,  // 9: berth.admin.v1.ListRegistriesResponse.registries:type_name -> berth.admin.v1.Registry
+	2,  // 10: berth.admin.v1.UpdateRegistryRequest.registry:type_name -> berth.admin.v1.Registry
+	13, // 11: berth.admin.v1.UpdateRegistryRequest.update_mask:type_name -> google.protobuf.FieldMask
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_registry_proto_init() }
@@ -918,7 +1113,7 @@ func file_berth_admin_v1_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_registry_proto_rawDesc), len(file_berth_admin_v1_registry_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -118,7 +118,14 @@ type Tenant struct {
 	DisablePasswordLogin bool `protobuf:"varint,11,opt,name=disable_password_login,json=disablePasswordLogin,proto3" json:"disable_password_login,omitempty"`
 	// What may be used of the tenant's registries within a second and at once, in all
 	// processes of the deployment together.
-	RateLimits    *RateLimits `protobuf:"bytes,12,opt,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"`
+	RateLimits *RateLimits `protobuf:"bytes,12,opt,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"`
+	// How many repositories all registries of the tenant may hold together; 0 means no limit.
+	// Deleted ones count until they are removed for good.
+	MaxRepositories int64 `protobuf:"varint,13,opt,name=max_repositories,json=maxRepositories,proto3" json:"max_repositories,omitempty"`
+	// How many manifests all registries of the tenant may hold together; 0 means no limit.
+	MaxManifests int64 `protobuf:"varint,14,opt,name=max_manifests,json=maxManifests,proto3" json:"max_manifests,omitempty"`
+	// How many tags all registries of the tenant may hold together; 0 means no limit.
+	MaxTags       int64 `protobuf:"varint,15,opt,name=max_tags,json=maxTags,proto3" json:"max_tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -235,6 +242,27 @@ func (x *Tenant) GetRateLimits() *RateLimits {
 		return x.RateLimits
 	}
 	return nil
+}
+
+func (x *Tenant) GetMaxRepositories() int64 {
+	if x != nil {
+		return x.MaxRepositories
+	}
+	return 0
+}
+
+func (x *Tenant) GetMaxManifests() int64 {
+	if x != nil {
+		return x.MaxManifests
+	}
+	return 0
+}
+
+func (x *Tenant) GetMaxTags() int64 {
+	if x != nil {
+		return x.MaxTags
+	}
+	return 0
 }
 
 // What may be used of the registries of a tenant.
@@ -936,7 +964,7 @@ var File_berth_admin_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x05\n" +
+	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x06\n" +
 	"\x06Tenant\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12!\n" +
@@ -956,7 +984,10 @@ const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"expireTime\x124\n" +
 	"\x16disable_password_login\x18\v \x01(\bR\x14disablePasswordLogin\x12;\n" +
 	"\vrate_limits\x18\f \x01(\v2\x1a.berth.admin.v1.RateLimitsR\n" +
-	"rateLimits\"R\n" +
+	"rateLimits\x12)\n" +
+	"\x10max_repositories\x18\r \x01(\x03R\x0fmaxRepositories\x12#\n" +
+	"\rmax_manifests\x18\x0e \x01(\x03R\fmaxManifests\x12\x19\n" +
+	"\bmax_tags\x18\x0f \x01(\x03R\amaxTags\"R\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +

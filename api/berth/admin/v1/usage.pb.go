@@ -91,7 +91,17 @@ type Usage struct {
 	// Those of `used_bytes` and `overhead_bytes` that are only cached. They
 	// do not count for pushes, and the least recently pulled are removed if all is more
 	// than the limit.
-	CachedBytes   int64 `protobuf:"varint,5,opt,name=cached_bytes,json=cachedBytes,proto3" json:"cached_bytes,omitempty"`
+	CachedBytes int64 `protobuf:"varint,5,opt,name=cached_bytes,json=cachedBytes,proto3" json:"cached_bytes,omitempty"`
+	// What all registries hold together. Its `bytes` are the sum of those of each registry: a
+	// blob in two of them counts twice there, and once in `used_bytes`.
+	Hosted *HostedContent `protobuf:"bytes,6,opt,name=hosted,proto3" json:"hosted,omitempty"`
+	// How many repositories, manifests and tags all registries may hold together, the
+	// tenant's `max_repositories`, `max_manifests` and `max_tags`; 0 means no limit.
+	LimitRepositories int64 `protobuf:"varint,7,opt,name=limit_repositories,json=limitRepositories,proto3" json:"limit_repositories,omitempty"`
+	// See `limit_repositories`.
+	LimitManifests int64 `protobuf:"varint,8,opt,name=limit_manifests,json=limitManifests,proto3" json:"limit_manifests,omitempty"`
+	// See `limit_repositories`.
+	LimitTags     int64 `protobuf:"varint,9,opt,name=limit_tags,json=limitTags,proto3" json:"limit_tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +167,34 @@ func (x *Usage) GetOverheadBytes() int64 {
 func (x *Usage) GetCachedBytes() int64 {
 	if x != nil {
 		return x.CachedBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetHosted() *HostedContent {
+	if x != nil {
+		return x.Hosted
+	}
+	return nil
+}
+
+func (x *Usage) GetLimitRepositories() int64 {
+	if x != nil {
+		return x.LimitRepositories
+	}
+	return 0
+}
+
+func (x *Usage) GetLimitManifests() int64 {
+	if x != nil {
+		return x.LimitManifests
+	}
+	return 0
+}
+
+func (x *Usage) GetLimitTags() int64 {
+	if x != nil {
+		return x.LimitTags
 	}
 	return 0
 }
@@ -539,7 +577,7 @@ var File_berth_admin_v1_usage_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/usage.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n" +
+	"\x1aberth/admin/v1/usage.proto\x12\x0eberth.admin.v1\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x02\n" +
 	"\x05Usage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -547,7 +585,12 @@ const file_berth_admin_v1_usage_proto_rawDesc = "" +
 	"\vlimit_bytes\x18\x03 \x01(\x03R\n" +
 	"limitBytes\x12%\n" +
 	"\x0eoverhead_bytes\x18\x04 \x01(\x03R\roverheadBytes\x12!\n" +
-	"\fcached_bytes\x18\x05 \x01(\x03R\vcachedBytes\"%\n" +
+	"\fcached_bytes\x18\x05 \x01(\x03R\vcachedBytes\x125\n" +
+	"\x06hosted\x18\x06 \x01(\v2\x1d.berth.admin.v1.HostedContentR\x06hosted\x12-\n" +
+	"\x12limit_repositories\x18\a \x01(\x03R\x11limitRepositories\x12'\n" +
+	"\x0flimit_manifests\x18\b \x01(\x03R\x0elimitManifests\x12\x1d\n" +
+	"\n" +
+	"limit_tags\x18\t \x01(\x03R\tlimitTags\"%\n" +
 	"\x0fGetUsageRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\xa7\x05\n" +
 	"\vUsagePeriod\x12\x16\n" +
@@ -608,20 +651,22 @@ var file_berth_admin_v1_usage_proto_goTypes = []any{
 	(*UsagePeriod)(nil),           // 3: berth.admin.v1.UsagePeriod
 	(*ListUsageRequest)(nil),      // 4: berth.admin.v1.ListUsageRequest
 	(*ListUsageResponse)(nil),     // 5: berth.admin.v1.ListUsageResponse
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*HostedContent)(nil),         // 6: berth.admin.v1.HostedContent
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_usage_proto_depIdxs = []int32{
-	6, // 0: berth.admin.v1.UsagePeriod.start_time:type_name -> google.protobuf.Timestamp
-	6, // 1: berth.admin.v1.UsagePeriod.end_time:type_name -> google.protobuf.Timestamp
-	6, // 2: berth.admin.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	6, // 3: berth.admin.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	0, // 4: berth.admin.v1.ListUsageRequest.granularity:type_name -> berth.admin.v1.UsagePeriod.Granularity
-	3, // 5: berth.admin.v1.ListUsageResponse.periods:type_name -> berth.admin.v1.UsagePeriod
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 0: berth.admin.v1.Usage.hosted:type_name -> berth.admin.v1.HostedContent
+	7, // 1: berth.admin.v1.UsagePeriod.start_time:type_name -> google.protobuf.Timestamp
+	7, // 2: berth.admin.v1.UsagePeriod.end_time:type_name -> google.protobuf.Timestamp
+	7, // 3: berth.admin.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	7, // 4: berth.admin.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	0, // 5: berth.admin.v1.ListUsageRequest.granularity:type_name -> berth.admin.v1.UsagePeriod.Granularity
+	3, // 6: berth.admin.v1.ListUsageResponse.periods:type_name -> berth.admin.v1.UsagePeriod
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_usage_proto_init() }
@@ -629,6 +674,7 @@ func file_berth_admin_v1_usage_proto_init() {
 	if File_berth_admin_v1_usage_proto != nil {
 		return
 	}
+	file_berth_admin_v1_registry_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1,0 +1,39 @@
+package pgmeta
+
+// What the registries of a tenant hold, counted from the tables. Tenants that are being counted
+// have counts that are too low.
+const (
+	countedLinks = `
+SELECT r.tenant_id, r.registry_id, rb.digest, count(*) AS links
+  FROM repo_blobs rb
+  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.upstream_id IS NULL
+ WHERE NOT rb.trashed
+ GROUP BY r.tenant_id, r.registry_id, rb.digest`
+
+	checkLinks = findingsOf + `
+SELECT 'registry ' || coalesce(x.registry_id, l.registry_id) || ' of tenant ' || coalesce(x.tenant_id, l.tenant_id) || ' counts ' || coalesce(x.links, 0) ||
+       ' links of blob ' || encode(coalesce(x.digest, l.digest), 'hex') || ', of ' || coalesce(l.links, 0) AS detail,
+       coalesce(x.tenant_id, l.tenant_id) AS tenant_id, NULL::bigint AS repo_id, coalesce(x.digest, l.digest) AS digest, NULL AS object
+  FROM registry_blobs x
+  FULL JOIN (` + countedLinks + `) l ON l.tenant_id = x.tenant_id AND l.registry_id = x.registry_id AND l.digest = x.digest
+ WHERE coalesce(x.links, 0) <> coalesce(l.links, 0)
+   AND NOT EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = coalesce(x.tenant_id, l.tenant_id))` + inPlace
+
+	checkHosted = findingsOf + `
+SELECT 'registry ' || h.registry_id || ' of tenant ' || h.tenant_id || ' counts ' || h.bytes || ' bytes, ' || h.repositories || ' repositories, ' || h.manifests || ' manifests and ' ||
+       h.tags || ' tags, of ' || (h.blobs + h.payloads) || ', ' || h.all_repositories || ', ' || h.all_manifests || ' and ' || h.all_tags AS detail,
+       h.tenant_id AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL AS object
+  FROM (SELECT u.*,
+               (SELECT coalesce(sum(x.size), 0)::bigint FROM registry_blobs x WHERE x.tenant_id = u.tenant_id AND x.registry_id = u.registry_id) AS blobs,
+               (SELECT coalesce(sum(m.size), 0)::bigint FROM repositories r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id
+                 WHERE r.tenant_id = u.tenant_id AND r.registry_id = u.registry_id) AS payloads,
+               (SELECT count(*) FROM repositories r WHERE r.tenant_id = u.tenant_id AND r.registry_id = u.registry_id) AS all_repositories,
+               (SELECT count(*) FROM repositories r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id
+                 WHERE r.tenant_id = u.tenant_id AND r.registry_id = u.registry_id) AS all_manifests,
+               (SELECT count(*) FROM repositories r JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
+                 WHERE r.tenant_id = u.tenant_id AND r.registry_id = u.registry_id) AS all_tags
+          FROM registry_usage u
+         WHERE NOT EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = u.tenant_id)) AS h
+ WHERE (h.bytes, h.repositories, h.manifests, h.tags) <> (h.blobs + h.payloads, h.all_repositories, h.all_manifests, h.all_tags)` + inPlace
+)
