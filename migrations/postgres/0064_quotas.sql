@@ -1,7 +1,7 @@
 -- +goose NO TRANSACTION
 
 -- Quotas of what is hosted: bytes, repositories, manifests and tags of a registry, and
--- repositories, manifests and tags of a tenant (docs/protocol.md, section 21). Triggers
+-- repositories, manifests and tags of a tenant (docs/protocol.md, section 22). Triggers
 -- count at COMMIT, so that nodes of the version before count, and are refused, too. Every
 -- step can be run again.
 

@@ -1,5 +1,5 @@
 -- Quotas of what is hosted: bytes, repositories, manifests and tags of a registry, and
--- repositories, manifests and tags of a tenant (docs/protocol.md, section 21). Triggers
+-- repositories, manifests and tags of a tenant (docs/protocol.md, section 22). Triggers
 -- count.
 
 -- +goose Up

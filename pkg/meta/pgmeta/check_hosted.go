@@ -3,22 +3,20 @@ package pgmeta
 // What the registries of a tenant hold, counted from the tables. Tenants that are being counted
 // have counts that are too low.
 const (
-	countedLinks = `
-SELECT r.tenant_id, r.registry_id, rb.digest, count(*) AS links
-  FROM repo_blobs rb
-  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id
-  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.upstream_id IS NULL
- WHERE NOT rb.trashed
- GROUP BY r.tenant_id, r.registry_id, rb.digest`
-
 	checkLinks = findingsOf + `
-SELECT 'registry ' || coalesce(x.registry_id, l.registry_id) || ' of tenant ' || coalesce(x.tenant_id, l.tenant_id) || ' counts ' || coalesce(x.links, 0) ||
-       ' links of blob ' || encode(coalesce(x.digest, l.digest), 'hex') || ', of ' || coalesce(l.links, 0) AS detail,
-       coalesce(x.tenant_id, l.tenant_id) AS tenant_id, NULL::bigint AS repo_id, coalesce(x.digest, l.digest) AS digest, NULL AS object
-  FROM registry_blobs x
-  FULL JOIN (` + countedLinks + `) l ON l.tenant_id = x.tenant_id AND l.registry_id = x.registry_id AND l.digest = x.digest
- WHERE coalesce(x.links, 0) <> coalesce(l.links, 0)
-   AND NOT EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = coalesce(x.tenant_id, l.tenant_id))` + inPlace
+SELECT 'registry ' || x.registry_id || ' of tenant ' || x.tenant_id || ' counts ' || x.counted || ' links of blob ' || encode(x.digest, 'hex') || ', of ' || x.links AS detail,
+       x.tenant_id AS tenant_id, NULL::bigint AS repo_id, x.digest AS digest, NULL AS object
+  FROM (SELECT l.tenant_id, l.registry_id, l.digest, sum(l.counted) AS counted, sum(l.links) AS links
+          FROM (SELECT tenant_id, registry_id, digest, links AS counted, 0 AS links FROM registry_blobs
+                UNION ALL
+                SELECT r.tenant_id, r.registry_id, rb.digest, 0, 1
+                  FROM repo_blobs rb
+                  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id
+                  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.upstream_id IS NULL
+                 WHERE NOT rb.trashed) AS l
+         GROUP BY l.tenant_id, l.registry_id, l.digest) AS x
+ WHERE x.counted <> x.links
+   AND NOT EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = x.tenant_id)` + inPlace
 
 	checkHosted = findingsOf + `
 SELECT 'registry ' || h.registry_id || ' of tenant ' || h.tenant_id || ' counts ' || h.bytes || ' bytes, ' || h.repositories || ' repositories, ' || h.manifests || ' manifests and ' ||

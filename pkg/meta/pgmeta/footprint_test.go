@@ -266,7 +266,7 @@ func TestFootprints(t *testing.T) {
 		"a delete with children": {
 			text:  `DELETE FROM manifests WHERE digest = $1`,
 			reads: "cache_tags manifest_blobs manifest_children manifest_pulls manifests tags", writes: "cache_tags manifest_blobs manifest_children manifest_pulls manifests search_changes",
-			locks: "cache_tags manifest_blobs manifest_children manifest_pulls manifests", shares: "tags", end: "usage",
+			locks: "cache_tags manifest_blobs manifest_children manifest_pulls manifests", shares: "tags", end: "registry_blobs registry_usage usage",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -62,7 +62,7 @@ func (n node) walksAll() []string {
 // weekly sweep, and what has few rows.
 func walker(name string) bool {
 	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") ||
-		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "unfinishedPurge" || name == "forgetStray" || name == "sumUsage" || name == "sumTotal" || name == "endLostRecorders" || name == "trimUsageRecorders" || name == "findPullAccounting" || name == "countDamaged" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
+		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "unfinishedPurge" || name == "forgetStray" || name == "sumUsage" || strings.HasPrefix(name, "recount") || name == "sumTotal" || name == "endLostRecorders" || name == "trimUsageRecorders" || name == "findPullAccounting" || name == "countDamaged" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
 }
 
 // large are rows of every table, so many that the planner weighs its ways.

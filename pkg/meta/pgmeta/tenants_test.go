@@ -37,6 +37,7 @@ var begins = map[string]string{
 	"blobCandidates":       "blobs",
 	"claimCondemned":       "o_1",
 	"condemnOrphans":       "o_1",
+	"nextToCount":          "c",
 	"dueTrash":             "trashed_manifests",
 	"dueRetentionPostgres": "d",
 	"duePrefetchPostgres":  "d",

@@ -34,7 +34,7 @@ func TestStatementsPrepare(t *testing.T) {
 // wholeTables are the statements that read whole tables on purpose: fsck and
 // the weekly sweep.
 func wholeTables(name string) bool {
-	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions" || name == "unfinishedPurge" || name == "endLostRecorders" || name == "trimUsageRecorders"
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || strings.HasPrefix(name, "recount") || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions" || name == "unfinishedPurge" || name == "endLostRecorders" || name == "trimUsageRecorders"
 }
 
 // step is one of a plan, within another one or the whole.
@@ -190,6 +190,13 @@ var walks = map[string]string{
 	"FindRoom": "reads the last entry of a tenant in an index",
 
 	"unnamedLinks":        "goes through the caches of a tenant above its share",
+	"findTenant":          "adds up the registries of a tenant, which are few",
+	"findTenantByID":      "adds up the registries of a tenant, which are few",
+	"findHolder":          "adds up the registries of a tenant, which are few",
+	"listTenants":         "adds up the registries of each tenant, which are few",
+	"listHolders":         "adds up the registries of each tenant, which are few",
+	"zeroCounts":          "goes through the registries of a tenant, which are few",
+	"dropCounts":          "drops a batch, up to a LIMIT",
 	"stayingBytes":        "goes through the caches of a tenant whose quota is used up",
 	"leastPulledOfTenant": "goes through the caches of a tenant whose quota is used up",
 }

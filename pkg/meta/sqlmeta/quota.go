@@ -34,16 +34,16 @@ func QuotaUsedUp(refusal string) error {
 // What registries hold, as columns of meta.Hosted.
 const (
 	hostedByTenant = `
-       (SELECT coalesce(CAST(sum(x.bytes) AS bigint), 0) FROM registry_usage x WHERE x.tenant_id = t.id),
-       (SELECT coalesce(CAST(sum(x.repositories) AS bigint), 0) FROM registry_usage x WHERE x.tenant_id = t.id),
-       (SELECT coalesce(CAST(sum(x.manifests) AS bigint), 0) FROM registry_usage x WHERE x.tenant_id = t.id),
-       (SELECT coalesce(CAST(sum(x.tags) AS bigint), 0) FROM registry_usage x WHERE x.tenant_id = t.id),
-       EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = t.id)`
+       (SELECT coalesce(CAST(sum(x.bytes) AS bigint), 0) FROM registry_usage x WHERE x.tenant_id = u.tenant_id),
+       (SELECT coalesce(CAST(sum(x.repositories) AS bigint), 0) FROM registry_usage x WHERE x.tenant_id = u.tenant_id),
+       (SELECT coalesce(CAST(sum(x.manifests) AS bigint), 0) FROM registry_usage x WHERE x.tenant_id = u.tenant_id),
+       (SELECT coalesce(CAST(sum(x.tags) AS bigint), 0) FROM registry_usage x WHERE x.tenant_id = u.tenant_id),
+       coalesce((SELECT TRUE FROM usage_counting c WHERE c.tenant_id = u.tenant_id), FALSE)`
 
 	hostedByRegistry = `
        coalesce((SELECT x.bytes FROM registry_usage x WHERE x.tenant_id = registries.tenant_id AND x.registry_id = registries.id), 0),
        coalesce((SELECT x.repositories FROM registry_usage x WHERE x.tenant_id = registries.tenant_id AND x.registry_id = registries.id), 0),
        coalesce((SELECT x.manifests FROM registry_usage x WHERE x.tenant_id = registries.tenant_id AND x.registry_id = registries.id), 0),
        coalesce((SELECT x.tags FROM registry_usage x WHERE x.tenant_id = registries.tenant_id AND x.registry_id = registries.id), 0),
-       EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = registries.tenant_id)`
+       coalesce((SELECT TRUE FROM usage_counting c WHERE c.tenant_id = registries.tenant_id), FALSE)`
 )

@@ -19,7 +19,7 @@ const (
 // A step holds the tenant's row of usage, under which all counts of the tenant change: what
 // commits before it is seen by its statements, and what commits after it sees its cursor.
 const (
-	nextToCount = `SELECT c.tenant_id FROM usage_counting c ORDER BY c.tenant_id LIMIT 1`
+	nextToCount = `SELECT c.tenant_id FROM usage_counting c WHERE c.tenant_id > $1 ORDER BY c.tenant_id LIMIT 1`
 
 	findUsageRow = `SELECT 1 FROM usage WHERE tenant_id = $1`
 	lockUsageRow = findUsageRow + ` FOR NO KEY UPDATE`
@@ -30,7 +30,7 @@ const (
 
 	dropCounts = `
 DELETE FROM registry_blobs
- WHERE (tenant_id, registry_id, digest) IN (SELECT x.tenant_id, x.registry_id, x.digest FROM registry_blobs x WHERE x.tenant_id = $1 LIMIT $2)`
+ WHERE tenant_id = $1 AND (registry_id, digest) IN (SELECT x.registry_id, x.digest FROM registry_blobs x WHERE x.tenant_id = $1 LIMIT $2)`
 	zeroCounts = `UPDATE registry_usage SET bytes = 0, repositories = 0, manifests = 0, tags = 0 WHERE tenant_id = $1`
 
 	registryToCount = `
@@ -73,7 +73,7 @@ func (s *Records) CountHosted(ctx context.Context, limit int) (int, error) {
 		var id tenant.ID
 		err := scan(&id)
 		return id, err
-	}, nextToCount)
+	}, nextToCount, noTenant)
 	if err != nil || len(next) == 0 {
 		return 0, err
 	}
