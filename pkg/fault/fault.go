@@ -74,7 +74,7 @@ const (
 	NotEmpty          Reason = "NOT_EMPTY"          // it has content; deleting it with that needs force
 	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"   // resource not found
 	EtagMismatch      Reason = "ETAG_MISMATCH"      // the resource was modified; fetch it and retry
-	QuotaExceeded     Reason = "QUOTA_EXCEEDED"     // the tenant's quota has no room for it
+	QuotaExceeded     Reason = "QUOTA_EXCEEDED"     // a quota of the tenant or of the registry has no room for it
 	LimitReached      Reason = "TOO_MANY_RESOURCES" // there are as many of these as there may be; the message names the setting
 	NameQuarantined   Reason = "NAME_QUARANTINED"   // the name of a deleted tenant is still reserved
 	UnavailableReason Reason = "UNAVAILABLE"        // something that Berth depends on does not answer; try again

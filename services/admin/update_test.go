@@ -37,7 +37,7 @@ func TestMergeTakesWhatTheMaskNames(t *testing.T) {
 }
 
 func TestMergeRefusesUnknownPaths(t *testing.T) {
-	for _, path := range []string{"", "quota", "anonymousPull", "anonymous_pull.x", "ANONYMOUS_PULL", "anonymous_pull ", ".", "tenant.name"} {
+	for _, path := range []string{"", "quotas", "anonymousPull", "anonymous_pull.x", "ANONYMOUS_PULL", "anonymous_pull ", ".", "tenant.name"} {
 		err := merge("registry", &pb.Registry{}, &pb.Registry{}, &fieldmaskpb.FieldMask{Paths: []string{"read_only", path}})
 		if f := fault.From(err); f == nil || f.Kind != fault.Invalid || f.Field != "update_mask" {
 			t.Errorf("path %q: %v", path, err)

@@ -17,6 +17,8 @@ func (s *Service) GetUsage(ctx context.Context, req *pb.GetUsageRequest) (*pb.Us
 	if err != nil {
 		return nil, err
 	}
-	return &pb.Usage{Name: req.GetName(), UsedBytes: t.Used, LimitBytes: t.Quota, OverheadBytes: t.Overhead, CachedBytes: t.Cached,
-		Hosted: hostedMessage(t.Hosted), LimitRepositories: t.MaxHosted.Repositories, LimitManifests: t.MaxHosted.Manifests, LimitTags: t.MaxHosted.Tags}, nil
+	return &pb.Usage{
+		Name: req.GetName(), UsedBytes: t.Used, LimitBytes: t.Quota, OverheadBytes: t.Overhead, CachedBytes: t.Cached,
+		Hosted: hostedMessage(t.Hosted), LimitRepositories: t.MaxHosted.Repositories, LimitManifests: t.MaxHosted.Manifests, LimitTags: t.MaxHosted.Tags,
+	}, nil
 }

@@ -93,3 +93,34 @@ func TestC14_SizesAreCountedNotClaimed(t *testing.T) {
 		t.Errorf("%d %s, charged %d", a.Status, a.Body, c.used())
 	}
 }
+
+// A push beyond the quota of its registry is refused and says so, and stores nothing.
+func TestW264_ARegistrysQuotaRefusesAPush(t *testing.T) {
+	c := serve(t, nil)
+	r, err := c.Meta.FindRegistry(t.Context(), c.site.Tenant, c.site.RegistrySlug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Settings.Quota.Bytes = 10
+	if _, err := c.Meta.UpdateRegistry(t.Context(), fronttest.By(), r); err != nil {
+		t.Fatal(err)
+	}
+	push := func(content string) fronttest.Answer {
+		return c.send(http.MethodPost, c.uploads("?digest="+oci.DigestOf(oci.SHA256, []byte(content)).String()), content)
+	}
+	if a := push("12345"); a.Status != http.StatusCreated {
+		t.Fatalf("within the quota: %d %s", a.Status, a.Body)
+	}
+	used := c.used()
+	a := push("123456")
+	if a.Status != http.StatusForbidden || a.Code() != "DENIED" ||
+		!strings.Contains(a.Body, "with this, this registry would hold 11 bytes, and the quota is 10") || !strings.Contains(a.Body, `"detail":"quota exceeded"`) {
+		t.Errorf("beyond the quota: %d %s", a.Status, a.Body)
+	}
+	if a := push("12345"); a.Status != http.StatusCreated {
+		t.Errorf("what is there already: %d %s", a.Status, a.Body)
+	}
+	if now := c.used(); now != used {
+		t.Errorf("the tenant has %d bytes, and had %d", now, used)
+	}
+}
