@@ -15,7 +15,7 @@ type UsageCount struct {
 	Pushes            int64 // manifests that were stored by a PUT
 	EgressBytes       int64 // of manifests and blobs that were sent to clients, also by redirects
 	ReceivedBytes     int64 // of bodies that clients sent to push manifests and blobs
-	CacheSavedBytes   int64 // those of EgressBytes that no upstream was asked for
+	CacheSavedBytes   int64 // those of EgressBytes that came from a cache
 	SharingSavedBytes int64 // of blobs that were pushed or mounted and that the tenant had already
 }
 
@@ -89,13 +89,15 @@ type UsageQuery struct {
 }
 
 const (
-	// UsageKept is how long hours are kept: 13 months, whichever they are.
-	UsageKept = 400 * 24 * time.Hour
 	// UsageFlush is the time between two batches of a process.
 	UsageFlush = 10 * time.Second
 	// UsageRecorderKept is how long a process that writes nothing may repeat its last batch.
 	UsageRecorderKept = 7 * 24 * time.Hour
 )
+
+// UsageKeptSince is the first hour that is kept at a time: that of the month 13 months before.
+// Months go as wholes, so that the oldest one in a list is not less than it was.
+func UsageKeptSince(now time.Time) time.Time { return UsageMonth.Floor(now).AddDate(0, -13, 0) }
 
 // UsageHours keeps what tenants used, by the hour of the store's clock. An hour in which
 // nothing passed, and that was not sampled, has no row. Rows outlive their tenant, under its
@@ -109,7 +111,7 @@ type UsageHours interface {
 	// MeasureSharing measures, once a day, how much of what each tenant stores several of its
 	// repositories hold, by a step of at most limit blobs. It returns 0 when all were measured.
 	MeasureSharing(ctx context.Context, limit int) (int, error)
-	// TrimUsage deletes hours older than UsageKept.
+	// TrimUsage deletes hours before UsageKeptSince.
 	TrimUsage(ctx context.Context, limit int) (int, error)
 	// UsagePeriods lists periods of a tenant, the oldest first.
 	UsagePeriods(ctx context.Context, t tenant.ID, q UsageQuery) ([]UsagePeriod, error)

@@ -33,5 +33,5 @@ func (j *Janitor) Index(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
 	}
-	return j.quietly(ctx, j.index)
+	return j.quietly(ctx, j.index, full)
 }

@@ -97,7 +97,7 @@ func (j *Janitor) trim(ctx context.Context) (int64, error) {
 	if evicted > 0 {
 		j.cfg.Log.DebugContext(ctx, "janitor trimmed the caches", "items", evicted, "keep", plan.Keep)
 	}
-	err = j.quietly(ctx, j.remove)
+	err = j.quietly(ctx, j.remove, full)
 	after, planErr := j.cfg.Room.Plan(ctx)
 	return after.Evicted, errors.Join(err, planErr)
 }
@@ -112,7 +112,7 @@ func (j *Janitor) evictStep(ctx context.Context, keep int64) (int, error) {
 		return n, fmt.Errorf("janitor.trim: %w", err)
 	}
 	for _, p := range j.collection {
-		if err := j.quietly(ctx, p); err != nil {
+		if err := j.quietly(ctx, p, full); err != nil {
 			return n, err
 		}
 	}
@@ -120,9 +120,9 @@ func (j *Janitor) evictStep(ctx context.Context, keep int64) (int, error) {
 }
 
 // quietly is finish for what happens every few seconds: it logs nothing.
-func (j *Janitor) quietly(ctx context.Context, p phase) error {
+func (j *Janitor) quietly(ctx context.Context, p phase, at pace) error {
 	began := time.Now()
-	n, _, err := j.exhaust(ctx, p, full)
+	n, _, err := j.exhaust(ctx, p, at)
 	j.progress.observe(task(p), began, n, err)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)

@@ -36,5 +36,5 @@ func (j *Janitor) Usage(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
 	}
-	return errors.Join(j.quietly(ctx, j.sharing), j.quietly(ctx, j.sample), j.quietly(ctx, j.oldUsage))
+	return errors.Join(j.quietly(ctx, j.sharing, gentle), j.quietly(ctx, j.sample, full), j.quietly(ctx, j.oldUsage, gentle))
 }

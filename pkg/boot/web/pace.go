@@ -90,18 +90,21 @@ func OnSent(ctx context.Context, sent func(n int64) time.Duration) {
 	}
 }
 
-// Unconfirmed is how many bytes the system took for a client that has left, and that the client
-// has not confirmed: they were not received. It is 0 while the connection works, and where the
-// system does not tell; of HTTP/2, whose streams share a connection, it is never known.
+// Unconfirmed is how many bytes the system took for a client whose connection broke, and that the
+// client has not confirmed: they were not received. It is 0 while the connection works, also for
+// a client that only sends no more, and where the system does not tell. It is known of what is
+// sent by sendfile: after another write that failed, net/http has closed the connection; and
+// streams of HTTP/2 share theirs.
 func Unconfirmed(ctx context.Context) int64 {
 	r := requestOf(ctx)
 	if r == nil || r.pace == nil || r.pace.http2 || !r.pace.broken && ctx.Err() == nil {
 		return 0
 	}
-	if raw := rawConnOf(ctx); raw != nil {
-		return unconfirmed(raw)
+	raw := rawConnOf(ctx)
+	if raw == nil || !r.pace.broken && !isReset(raw) {
+		return 0
 	}
-	return 0
+	return unconfirmed(raw)
 }
 
 // pacing is both directions of one request.

@@ -8,14 +8,29 @@ import (
 
 // confirmed is how many bytes the other end of a TCP connection has acknowledged.
 func confirmed(c syscall.RawConn) (uint64, bool) {
+	info := tcpInfo(c)
+	if info == nil {
+		return 0, false
+	}
+	return info.Bytes_acked, true
+}
+
+// isReset reports that the other end of a TCP connection takes nothing any more.
+func isReset(c syscall.RawConn) bool {
+	info := tcpInfo(c)
+	return info != nil && info.State == unix.BPF_TCP_CLOSE
+}
+
+// tcpInfo is nil where the connection does not tell.
+func tcpInfo(c syscall.RawConn) *unix.TCPInfo {
 	var info *unix.TCPInfo
 	var err error
 	if c.Control(func(fd uintptr) {
 		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	}) != nil || err != nil {
-		return 0, false
+		return nil
 	}
-	return info.Bytes_acked, true
+	return info
 }
 
 // unconfirmed is how many bytes the system took for the other end of a TCP connection, which

@@ -131,6 +131,11 @@ func testUsageHours(t *testing.T, open Open) {
 		if n := w.sampleAll(2); n != 0 {
 			t.Errorf("%d tenants were sampled again in the hour", n)
 		}
+		w.Advance(-time.Hour) // by a clock that is behind
+		if n := w.sampleAll(2); n != 0 {
+			t.Errorf("%d tenants were sampled for the hour before", n)
+		}
+		w.Advance(time.Hour)
 		now, err := w.Store.FindTenant(t.Context(), "acme")
 		w.must(err)
 		w.Advance(2 * time.Hour) // an hour has no sample
@@ -153,6 +158,15 @@ func testUsageHours(t *testing.T, open Open) {
 		sum := w.usage(w.tenant, meta.UsageQuery{Unit: meta.UsageMonth})
 		if first := sum[0]; len(sum) == 1 && (first.SampledHours != 2 || first.StoredByteHours != got[0].StoredByteHours+last.StoredByteHours) {
 			t.Errorf("byte-hours of the month are %+v", first)
+		}
+	})
+	t.Run("W248 a clock that was wrong once does not end samples", func(t *testing.T) {
+		w := newHour(t, open)
+		w.Advance(30 * 24 * time.Hour)
+		w.sampleAll(10)
+		w.Advance(-30 * 24 * time.Hour)
+		if n := w.sampleAll(10); n != 1 {
+			t.Errorf("%d tenants were sampled after the clock was right again", n)
 		}
 	})
 	t.Run("W253 what several repositories of a tenant hold is measured once a day, in steps", func(t *testing.T) {
@@ -209,7 +223,8 @@ func testUsageHours(t *testing.T, open Open) {
 		w := newHour(t, open)
 		recorder := uuid.New()
 		old, _ := w.addTenant("old", 0)
-		end := w.Now().Add(meta.UsageKept)
+		w.Advance(meta.UsageMonth.Next(w.Now()).Add(-150 * time.Minute).Sub(w.Now())) // the last three hours of a month
+		end := meta.UsageMonth.Floor(w.Now()).AddDate(0, 14, 0)
 		for i := range 3 {
 			w.recordUsage(recorder, int64(i)+1, meta.TenantUsage{Tenant: old, UsageCount: meta.UsageCount{Pulls: 1}})
 			w.Advance(time.Hour)
@@ -228,14 +243,14 @@ func testUsageHours(t *testing.T, open Open) {
 		if got := w.usage(again, meta.UsageQuery{Unit: meta.UsageHour}); len(got) != 0 {
 			t.Errorf("a tenant of the same name has %+v", got)
 		}
-		w.Advance(end.Sub(w.Now()))
+		w.Advance(end.Add(-time.Minute).Sub(w.Now()))
 		if n, err := w.Store.TrimUsage(t.Context(), 100); err != nil || n != 0 {
 			t.Errorf("%d hours, %v, are deleted too early", n, err)
 		}
 		if got := w.counted(old); got.Pulls != 3 {
 			t.Errorf("%+v is left", got)
 		}
-		w.Advance(3 * time.Hour)
+		w.Advance(time.Minute)
 		for want := 2; want >= 0; want-- {
 			if n, err := w.Store.TrimUsage(t.Context(), 1); err != nil || n != 1 {
 				t.Errorf("a step deleted %d hours, %v", n, err)

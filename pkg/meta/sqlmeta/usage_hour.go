@@ -84,6 +84,13 @@ type usageRow struct {
 // hourOf is the number of an hour, as rows have it.
 func hourOf(t time.Time) int64 { return t.Unix() / int64(time.Hour/time.Second) }
 
+// timeOf is the beginning of the hour of a number.
+func timeOf(hour int64) time.Time { return time.Unix(hour*int64(time.Hour/time.Second), 0).UTC() }
+
+// isAnother says whether a sample of the hour or day done does not do now. One that is just
+// before may be that of a node whose clock is behind; one long before, of a clock that was wrong.
+func isAnother(now, done int64) bool { return now > done || now < done-1 }
+
 // RecordUsage implements meta.UsageHours.
 func (s *Records) RecordUsage(ctx context.Context, b meta.UsageBatch) error {
 	rows := make([]usageRow, len(b.Tenants))
@@ -135,7 +142,7 @@ func (s *Records) SampleUsage(ctx context.Context, limit int) (int, error) {
 		if err != nil {
 			return err
 		}
-		if now > hour { // never back, where the clock is
+		if isAnother(now, hour) {
 			hour, after = now, 0
 		}
 		if after == math.MaxInt64 {
@@ -179,7 +186,7 @@ func (s *Records) TrimUsage(ctx context.Context, limit int) (int, error) {
 			if err != nil {
 				return err
 			}
-			err = t.List(t.Pick(oldUsageSQLite, oldUsagePostgres), []any{hour - int64(meta.UsageKept/time.Hour), atOnce}, func(scan Scan) error {
+			err = t.List(t.Pick(oldUsageSQLite, oldUsagePostgres), []any{hourOf(meta.UsageKeptSince(timeOf(hour))), atOnce}, func(scan Scan) error {
 				var k usageHourKey
 				err := scan(&k.tenant, &k.hour)
 				rows = append(rows, k)
@@ -224,7 +231,7 @@ func (s *Records) UsagePeriods(ctx context.Context, id tenant.ID, q meta.UsageQu
 		var hour int64
 		err := scan(&hour, &p.Pulls, &p.Pushes, &p.EgressBytes, &p.ReceivedBytes, &p.CacheSavedBytes, &p.SharingSavedBytes,
 			&p.SampledHours, &p.StoredByteHours, &p.SharedByteHours, &p.CachedByteHours, &p.TrashByteHours)
-		p.Begin = time.Unix(hour*int64(time.Hour/time.Second), 0).UTC()
+		p.Begin = timeOf(hour)
 		return p, err
 	}, statement, id, from, to, q.Size)
 }

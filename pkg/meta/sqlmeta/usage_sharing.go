@@ -53,7 +53,7 @@ func (s *Records) MeasureSharing(ctx context.Context, limit int) (int, error) {
 		if err != nil {
 			return err
 		}
-		if today := hour / 24; today > m.day { // never back, where the clock is
+		if today := hour / 24; isAnother(today, m.day) {
 			m = measuring{day: today}
 		}
 		if m.tenant == measured {

@@ -116,7 +116,11 @@ func (s Remote) Handler() http.Handler {
 // uploadsBlob says whether the request brings a blob, of a caller who may push.
 func (c *Call) uploadsBlob(method string) bool {
 	isUpload := c.Route.Kind == ocihttp.Upload || c.Route.Kind == ocihttp.UploadStart
-	return isUpload && method != http.MethodGet && c.Allowed(access.Repository(c.Route.Name, access.Push)).Has(access.Push)
+	return isUpload && method != http.MethodGet && c.mayPush()
+}
+
+func (c *Call) mayPush() bool {
+	return c.Allowed(access.Repository(c.Route.Name, access.Push)).Has(access.Push)
 }
 
 // signingTransport sends calls, and ends those that make no progress.

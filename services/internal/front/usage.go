@@ -125,11 +125,10 @@ func (c *Call) countSent(status int, n int64) {
 	}
 }
 
-// followReceived has what the client sends to push counted.
+// followReceived has what the client sends to push counted, if it may push.
 func (c *Call) followReceived(r *http.Request) {
-	isUpload := c.Route.Kind == ocihttp.Upload || c.Route.Kind == ocihttp.UploadStart
 	isManifest := c.Route.Kind == ocihttp.Manifest && r.Method == http.MethodPut
-	if c.usage.counter != nil && r.Body != nil && r.Body != http.NoBody && (isUpload || isManifest) {
+	if c.usage.counter != nil && r.Body != nil && r.Body != http.NoBody && (c.uploadsBlob(r.Method) || isManifest && c.mayPush()) {
 		r.Body = countedBody{r.Body, c.usage.counter}
 	}
 }

@@ -1,6 +1,7 @@
 package front_test
 
 import (
+	"encoding/base64"
 	"io"
 	"log/slog"
 	"net/http"
@@ -86,6 +87,8 @@ func TestW254_ARequestIsCountedWhereItsClientIs(t *testing.T) {
 			d := openDeployment(t)
 			private := d.Registry(d.Site("acme.localhost"), "private", tenant.Settings{})
 			d.Account(private, "ci", access.Reader)
+			reader := http.Header{}
+			reader.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("ci:"+fronttest.Secret("ci"))))
 			d.Usage = usage.New(d.Meta, d.Log)
 			d.Serve(front.Services{Registry: h, Upload: h, Token: h})
 			for _, c := range []struct {
@@ -130,6 +133,9 @@ func TestW254_ARequestIsCountedWhereItsClientIs(t *testing.T) {
 				{Host: "private.acme.localhost", Path: "/v2/app/manifests/1", Header: fronttest.Headers("Authorization", "Basic eDp5")},
 				{Method: "PUT", Host: "private.acme.localhost", Path: "/v2/app/manifests/1", Body: "a manifest", Header: fronttest.Headers("Authorization", "Basic eDp5")},
 				{Host: "unknown.localhost", Path: "/v2/app/manifests/1"},
+				{Method: "PUT", Host: "private.acme.localhost", Path: "/v2/app/manifests/1?missing", Body: "a manifest of somebody without an account"},
+				{Method: "PATCH", Host: "private.acme.localhost", Path: session, Body: "a part of a blob of somebody without an account"},
+				{Method: "PATCH", Host: "private.acme.localhost", Path: session, Body: "a part of a blob of one who only pulls", Header: reader},
 			} {
 				d.Do(r)
 			}
