@@ -85,64 +85,67 @@ END;
 $$;
 -- +goose StatementEnd
 
+-- What CountHosted counts; the triggers below add the bytes themselves.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION berth_registry_blob() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP = 'INSERT' THEN
-    UPDATE registry_usage SET bytes = bytes + NEW.size WHERE tenant_id = NEW.tenant_id AND registry_id = NEW.registry_id;
-  ELSE
-    UPDATE registry_usage SET bytes = bytes - OLD.size WHERE tenant_id = OLD.tenant_id AND registry_id = OLD.registry_id;
-  END IF;
+  UPDATE registry_usage SET bytes = bytes + NEW.size WHERE tenant_id = NEW.tenant_id AND registry_id = NEW.registry_id;
   RETURN NULL;
 END;
 $$;
 -- +goose StatementEnd
 
--- One more or less of a kind. All counts of a tenant change under the lock of its row of
--- usage, so that no two transactions wait for each other. The statements after it see what
--- all transactions before have counted. The error names the constraint by which older
--- nodes know a quota that is used up.
+-- One more or less of a kind, in the registry u. All counts of a tenant change under the lock
+-- of its row of usage, so that no two transactions wait for each other. The statements after
+-- it see what all transactions before have counted. What is not counted yet, by the cursor in
+-- usage_counting, is left out. The error names the constraint by which older nodes know a
+-- quota that is used up. Most writes come here once or twice, so it has few statements.
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION berth_count(t bigint, g bigint, repo bigint, of_kind integer, k bytea, n integer, payload bigint, refuse boolean) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION berth_count(u registry_usage, repo bigint, of_kind integer, k bytea, n integer, payload bigint, refuse boolean) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  q       usage;
-  u       registry_usage;
-  l       bigint;
+  most     bigint;
+  l        bigint;
+  bytes_   bigint;
   refusal_ text;
 BEGIN
-  IF NOT EXISTS (SELECT 1 FROM registry_usage x WHERE x.tenant_id = t AND x.registry_id = g) THEN
+  IF u.registry_id IS NULL THEN
     RETURN;  -- of an upstream
   END IF;
-  SELECT * INTO q FROM usage WHERE usage.tenant_id = t FOR NO KEY UPDATE;
-  IF EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = t AND (c.repo_id, c.kind::integer, c.key) < (repo, of_kind, k)) THEN
-    RETURN;  -- it is not counted yet
-  END IF;
+  SELECT q.max_repositories + q.max_manifests + q.max_tags INTO most FROM usage q WHERE q.tenant_id = u.tenant_id FOR NO KEY UPDATE;
   IF of_kind = 2 AND n > 0 THEN
     INSERT INTO registry_blobs (tenant_id, registry_id, digest, size, links)
-    SELECT t, g, k, b.size, 1 FROM blobs b WHERE b.tenant_id = t AND b.digest = k
+    SELECT u.tenant_id, u.registry_id, k, b.size, 1
+      FROM blobs b
+     WHERE b.tenant_id = u.tenant_id AND b.digest = k
+       AND NOT EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = u.tenant_id AND (c.repo_id, c.kind::integer, c.key) < (repo, of_kind, k))
     ON CONFLICT (tenant_id, registry_id, digest) DO UPDATE SET links = registry_blobs.links + 1
-    RETURNING links INTO l;
-    IF l > 1 THEN
+    RETURNING links, size INTO l, bytes_;
+    IF l IS NULL OR l > 1 THEN
       RETURN;
     END IF;
-    SELECT * INTO u FROM registry_usage x WHERE x.tenant_id = t AND x.registry_id = g;
+    UPDATE registry_usage SET bytes = bytes + bytes_ WHERE tenant_id = u.tenant_id AND registry_id = u.registry_id;
   ELSIF of_kind = 2 THEN
-    UPDATE registry_blobs SET links = links - 1 WHERE tenant_id = t AND registry_id = g AND digest = k RETURNING links INTO l;
+    UPDATE registry_blobs SET links = links - 1
+     WHERE tenant_id = u.tenant_id AND registry_id = u.registry_id AND digest = k
+       AND NOT EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = u.tenant_id AND (c.repo_id, c.kind::integer, c.key) < (repo, of_kind, k))
+    RETURNING links, size INTO l, bytes_;
     IF l = 0 THEN
-      DELETE FROM registry_blobs WHERE tenant_id = t AND registry_id = g AND digest = k;
+      DELETE FROM registry_blobs WHERE tenant_id = u.tenant_id AND registry_id = u.registry_id AND digest = k;
+      UPDATE registry_usage SET bytes = bytes - bytes_ WHERE tenant_id = u.tenant_id AND registry_id = u.registry_id;
     END IF;
   ELSE
     UPDATE registry_usage x
        SET bytes = bytes + n * payload, repositories = repositories + CASE of_kind WHEN 1 THEN n ELSE 0 END,
            manifests = manifests + CASE of_kind WHEN 3 THEN n ELSE 0 END, tags = tags + CASE of_kind WHEN 4 THEN n ELSE 0 END
-     WHERE x.tenant_id = t AND x.registry_id = g
-    RETURNING x.* INTO u;
+     WHERE x.tenant_id = u.tenant_id AND x.registry_id = u.registry_id
+       AND NOT EXISTS (SELECT 1 FROM usage_counting c WHERE c.tenant_id = u.tenant_id AND (c.repo_id, c.kind::integer, c.key) < (repo, of_kind, k));
+    refuse := refuse AND FOUND;
   END IF;
-  IF n < 0 OR NOT refuse OR u.max_bytes + u.max_repositories + u.max_manifests + u.max_tags + q.max_repositories + q.max_manifests + q.max_tags = 0 THEN
+  IF n < 0 OR NOT refuse OR u.max_bytes + u.max_repositories + u.max_manifests + u.max_tags + most = 0 THEN
     RETURN;
   END IF;
   SELECT x.refusal INTO refusal_ FROM exceeded_quotas x
-   WHERE x.tenant_id = t AND x.registry_id = g AND (x.kind = of_kind OR x.kind = 2 AND of_kind = 3) LIMIT 1;
+   WHERE x.tenant_id = u.tenant_id AND x.registry_id = u.registry_id AND (x.kind = of_kind OR x.kind = 2 AND of_kind = 3) LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'a quota is used up' USING ERRCODE = 'check_violation', CONSTRAINT = 'usage_in_limit', DETAIL = refusal_;
   END IF;
@@ -151,18 +154,16 @@ $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION berth_registry_of(t bigint, repo bigint) RETURNS bigint LANGUAGE sql STABLE AS $$
-  SELECT r.registry_id FROM repositories r WHERE r.tenant_id = t AND r.id = repo
-$$;
--- +goose StatementEnd
-
--- +goose StatementBegin
 CREATE OR REPLACE FUNCTION berth_count_repository() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  u registry_usage;
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    PERFORM berth_count(NEW.tenant_id, NEW.registry_id, NEW.id, 1, '', 1, 0, true);
+    SELECT * INTO u FROM registry_usage x WHERE x.tenant_id = NEW.tenant_id AND x.registry_id = NEW.registry_id;
+    PERFORM berth_count(u, NEW.id, 1, '', 1, 0, true);
   ELSE
-    PERFORM berth_count(OLD.tenant_id, OLD.registry_id, OLD.id, 1, '', -1, 0, false);
+    SELECT * INTO u FROM registry_usage x WHERE x.tenant_id = OLD.tenant_id AND x.registry_id = OLD.registry_id;
+    PERFORM berth_count(u, OLD.id, 1, '', -1, 0, false);
   END IF;
   RETURN NULL;
 END;
@@ -174,13 +175,18 @@ $$;
 -- the next delete.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION berth_count_link() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  u registry_usage;
 BEGIN
   IF TG_OP = 'DELETE' THEN
-    PERFORM berth_count(OLD.tenant_id, berth_registry_of(OLD.tenant_id, OLD.repo_id), OLD.repo_id, 2, OLD.digest, -1, 0, false);
+    SELECT x.* INTO u FROM repositories r JOIN registry_usage x ON x.tenant_id = r.tenant_id AND x.registry_id = r.registry_id WHERE r.tenant_id = OLD.tenant_id AND r.id = OLD.repo_id;
+    PERFORM berth_count(u, OLD.repo_id, 2, OLD.digest, -1, 0, false);
   ELSIF NEW.trashed THEN
-    PERFORM berth_count(NEW.tenant_id, berth_registry_of(NEW.tenant_id, NEW.repo_id), NEW.repo_id, 2, NEW.digest, -1, 0, false);
+    SELECT x.* INTO u FROM repositories r JOIN registry_usage x ON x.tenant_id = r.tenant_id AND x.registry_id = r.registry_id WHERE r.tenant_id = NEW.tenant_id AND r.id = NEW.repo_id;
+    PERFORM berth_count(u, NEW.repo_id, 2, NEW.digest, -1, 0, false);
   ELSE
-    PERFORM berth_count(NEW.tenant_id, berth_registry_of(NEW.tenant_id, NEW.repo_id), NEW.repo_id, 2, NEW.digest, 1, 0,
+    SELECT x.* INTO u FROM repositories r JOIN registry_usage x ON x.tenant_id = r.tenant_id AND x.registry_id = r.registry_id WHERE r.tenant_id = NEW.tenant_id AND r.id = NEW.repo_id;
+    PERFORM berth_count(u, NEW.repo_id, 2, NEW.digest, 1, 0,
                         TG_OP = 'INSERT' OR NOT (OLD.keep_until IS NOT NULL AND NEW.keep_until IS NULL));
   END IF;
   RETURN NULL;
@@ -190,11 +196,15 @@ $$;
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION berth_count_manifest() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  u registry_usage;
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    PERFORM berth_count(NEW.tenant_id, berth_registry_of(NEW.tenant_id, NEW.repo_id), NEW.repo_id, 3, NEW.digest, 1, NEW.size, true);
+    SELECT x.* INTO u FROM repositories r JOIN registry_usage x ON x.tenant_id = r.tenant_id AND x.registry_id = r.registry_id WHERE r.tenant_id = NEW.tenant_id AND r.id = NEW.repo_id;
+    PERFORM berth_count(u, NEW.repo_id, 3, NEW.digest, 1, NEW.size, true);
   ELSE
-    PERFORM berth_count(OLD.tenant_id, berth_registry_of(OLD.tenant_id, OLD.repo_id), OLD.repo_id, 3, OLD.digest, -1, OLD.size, false);
+    SELECT x.* INTO u FROM repositories r JOIN registry_usage x ON x.tenant_id = r.tenant_id AND x.registry_id = r.registry_id WHERE r.tenant_id = OLD.tenant_id AND r.id = OLD.repo_id;
+    PERFORM berth_count(u, OLD.repo_id, 3, OLD.digest, -1, OLD.size, false);
   END IF;
   RETURN NULL;
 END;
@@ -203,11 +213,15 @@ $$;
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION berth_count_tag() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  u registry_usage;
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    PERFORM berth_count(NEW.tenant_id, berth_registry_of(NEW.tenant_id, NEW.repo_id), NEW.repo_id, 4, convert_to(NEW.name, 'UTF8'), 1, 0, true);
+    SELECT x.* INTO u FROM repositories r JOIN registry_usage x ON x.tenant_id = r.tenant_id AND x.registry_id = r.registry_id WHERE r.tenant_id = NEW.tenant_id AND r.id = NEW.repo_id;
+    PERFORM berth_count(u, NEW.repo_id, 4, convert_to(NEW.name, 'UTF8'), 1, 0, true);
   ELSE
-    PERFORM berth_count(OLD.tenant_id, berth_registry_of(OLD.tenant_id, OLD.repo_id), OLD.repo_id, 4, convert_to(OLD.name, 'UTF8'), -1, 0, false);
+    SELECT x.* INTO u FROM repositories r JOIN registry_usage x ON x.tenant_id = r.tenant_id AND x.registry_id = r.registry_id WHERE r.tenant_id = OLD.tenant_id AND r.id = OLD.repo_id;
+    PERFORM berth_count(u, OLD.repo_id, 4, convert_to(OLD.name, 'UTF8'), -1, 0, false);
   END IF;
   RETURN NULL;
 END;
@@ -223,8 +237,8 @@ CREATE TRIGGER registries_quota AFTER INSERT OR UPDATE OF settings ON registries
 INSERT INTO registry_usage (tenant_id, registry_id) SELECT g.tenant_id, g.id FROM registries g WHERE g.upstream_id IS NULL ON CONFLICT DO NOTHING;
 
 DROP TRIGGER IF EXISTS registry_blobs_size ON registry_blobs;
-CREATE TRIGGER registry_blobs_size AFTER INSERT OR DELETE ON registry_blobs
-  FOR EACH ROW EXECUTE FUNCTION berth_registry_blob();
+CREATE TRIGGER registry_blobs_size AFTER INSERT ON registry_blobs
+  FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION berth_registry_blob();
 
 -- Deferred triggers of a row run by their names: after those that charge, which wait for blobs.
 DROP TRIGGER IF EXISTS repositories_used ON repositories;
