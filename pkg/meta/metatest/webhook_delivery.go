@@ -125,7 +125,7 @@ func testTagOrder(t *testing.T, open Open) {
 // testTagOrderRace moves one tag by several pushes at once, while two processes make deliveries,
 // and two send them, some of which never record it.
 func testTagOrderRace(t *testing.T, open Open) {
-	const pushers, pushes = 4, 5
+	const pushers, pushes = 8, 5
 	const all = pushers * pushes
 	w := newWorld(t, open)
 	h := w.webhook("ci")
@@ -157,9 +157,11 @@ func testTagOrderRace(t *testing.T, open Open) {
 		}
 		return err
 	}
-	fill := func() error {
-		_, err := w.Store.MakeDeliveries(t.Context(), 0, 3, meta.DeliveryBacklog, render)
-		return err
+	fill := func(limit int) func() error {
+		return func() error {
+			_, err := w.Store.MakeDeliveries(t.Context(), 0, limit, meta.DeliveryBacklog, render)
+			return err
+		}
 	}
 	var pushing, working sync.WaitGroup
 	for p := range pushers {
@@ -170,7 +172,7 @@ func testTagOrderRace(t *testing.T, open Open) {
 		})
 	}
 	busy, stop := context.WithCancel(t.Context())
-	for _, work := range []func() error{fill, fill, send, send} {
+	for _, work := range []func() error{fill(1), fill(3), send, send} {
 		working.Go(func() {
 			for busy.Err() == nil {
 				if err := work(); err != nil {

@@ -20,9 +20,13 @@ const (
 	holdWebhookQueuePostgres = holdWebhookQueueSQLite + ` FOR NO KEY UPDATE SKIP LOCKED`
 	endWebhookQueue          = `DELETE FROM webhook_queues WHERE tenant_id = $1`
 
-	hookedEvents = `
-SELECT e.op, e.id, e.tenant_id, e.at, e.actor, e.on_behalf, e.verb, e.target, e.request_id, e.address, e.user_agent, e.changes, e.times
+	hookedColumns = `
+SELECT e.op, e.id, e.tenant_id, e.at, e.actor, e.on_behalf, e.verb, e.target, e.request_id, e.address, e.user_agent, e.changes, e.times`
+	hookedEvents = hookedColumns + `
   FROM events e WHERE e.tenant_id = $1 AND e.hooked ORDER BY e.id LIMIT $2`
+	earlierHooked = hookedColumns + `
+  FROM tag_history h JOIN events e ON e.tenant_id = h.tenant_id AND e.op = h.op
+ WHERE h.tenant_id = $1 AND h.repo_id = $2 AND h.name = $3 AND h.version < $4 AND e.hooked AND e.id > $5`
 
 	clearHooked = `UPDATE events SET hooked = FALSE WHERE tenant_id = $1 AND id = $2`
 
@@ -102,9 +106,22 @@ type making struct {
 	slug     string
 	render   meta.HookRender
 	webhooks []meta.Webhook
+	found    []meta.HookedEvent // what there may be to make; each once
+	moves    []tagMove          // of the events that are found, before which others may have to come
 	events   int
 	made     int
 	last     time.Time // of the events
+}
+
+// tagMove is a version that a tag got.
+type tagMove struct {
+	movedTag
+	version int64
+}
+
+type movedTag struct {
+	repo int64
+	tag  string
 }
 
 // hold keeps other processes from making deliveries of the tenant; false: one does.
@@ -128,25 +145,16 @@ func (m *making) run(limit int) error {
 	if _, err := m.Find(hookedTenantSlug, []any{m.tenant}, &m.slug); err != nil {
 		return err
 	}
-	var events []meta.HookedEvent
-	// With as many more, since an event with a lower version of a tag may have a higher id.
-	err = m.List(hookedEvents, []any{m.tenant, 2 * limit}, func(scan Scan) error {
-		var e meta.HookedEvent
-		var err error
-		e.Event, err = scanEvent(func(dest ...any) error { return scan(append([]any{&e.Op}, dest...)...) })
-		events = append(events, e)
-		return err
-	})
-	if err != nil {
+	if err := m.read(hookedEvents, m.tenant, limit); err != nil {
 		return err
 	}
-	for i := range events {
-		if err := m.complete(&events[i]); err != nil {
+	if len(m.found) == limit {
+		if err := m.readEarlier(m.found[limit-1].ID); err != nil {
 			return err
 		}
 	}
 	ids := []int64{}
-	for _, e := range meta.InTagOrder(events, limit) {
+	for _, e := range meta.InTagOrder(m.found, limit) {
 		for i := range m.webhooks {
 			if err := m.make(&m.webhooks[i], &e); err != nil {
 				return err
@@ -159,6 +167,42 @@ func (m *making) run(limit int) error {
 	slices.Sort(ids) // the order in which all transactions lock events
 	for _, id := range ids {
 		if err := m.Queue(clearHooked, m.tenant, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read adds the events of a query to those that are found.
+func (m *making) read(query string, args ...any) error {
+	from := len(m.found)
+	err := m.List(query, args, func(scan Scan) error {
+		var e meta.HookedEvent
+		var err error
+		e.Event, err = scanEvent(func(dest ...any) error { return scan(append([]any{&e.Op}, dest...)...) })
+		if !slices.ContainsFunc(m.found, func(f meta.HookedEvent) bool { return f.ID == e.ID }) {
+			m.found = append(m.found, e)
+		}
+		return err
+	})
+	for i := from; err == nil && i < len(m.found); i++ {
+		err = m.complete(&m.found[i])
+	}
+	return err
+}
+
+// readEarlier adds the events of lower versions of the tags that are found, and so on: an event
+// takes its id before it waits for the tag, so theirs may be higher than the last that was read.
+func (m *making) readEarlier(last int64) error {
+	asked := map[movedTag]int64{} // below which version
+	for len(m.moves) > 0 {
+		move := m.moves[len(m.moves)-1] // mostly the highest of its tag
+		m.moves = m.moves[:len(m.moves)-1]
+		if asked[move.movedTag] >= move.version {
+			continue
+		}
+		asked[move.movedTag] = move.version
+		if err := m.read(earlierHooked, m.tenant, move.repo, move.tag, move.version, last); err != nil {
 			return err
 		}
 	}
@@ -181,9 +225,11 @@ func (m *making) complete(e *meta.HookedEvent) error {
 		return err
 	}
 	for i := range e.Tags {
-		if _, err := m.Find(hookedTagVersion, []any{m.tenant, repo, e.Tags[i].Name, e.Op[:]}, &e.Tags[i].Version); err != nil {
+		tag := &e.Tags[i]
+		if _, err := m.Find(hookedTagVersion, []any{m.tenant, repo, tag.Name, e.Op[:]}, &tag.Version); err != nil {
 			return err
 		}
+		m.moves = append(m.moves, tagMove{movedTag{repo, tag.Name}, tag.Version})
 	}
 	if e.Digest == "" {
 		return nil
