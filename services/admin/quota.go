@@ -37,7 +37,7 @@ func registryQuota(m *pb.RegistryQuota) (tenant.Quota, error) {
 	return tenant.Quota{Bytes: m.GetBytes(), Repositories: m.GetRepositories(), Manifests: m.GetManifests(), Tags: m.GetTags()}, nil
 }
 
-// registryQuotaMessage is the quota as clients set it; nil if there is none.
+// registryQuotaMessage returns the quota of a registry as a message, or nil where it has no limit.
 func registryQuotaMessage(q tenant.Quota) *pb.RegistryQuota {
 	if q == (tenant.Quota{}) {
 		return nil

@@ -123,7 +123,7 @@ func TestW256_UsageIsWhatClientsCounted(t *testing.T) {
 			reader.get(t, reader.at("manifests/none")).want(t, http.StatusNotFound)
 			reader.get(t, reader.at("tags/list")).want(t, http.StatusOK)
 			reader.get(t, reader.at("manifests/1"), "If-None-Match", `"`+img.Index.Digest.String()+`"`).want(t, http.StatusNotModified)
-			stranger := w.repository(prodHost, "nobody", "team/app")
+			stranger := w.repository(prodHost, "unknown", "team/app")
 			if a, err := stranger.try(request{method: http.MethodGet, target: stranger.at("manifests/1")}); err != nil || a.status != http.StatusUnauthorized {
 				t.Errorf("a stranger: %+v, %v", a, err)
 			}
