@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/pause"
 )
@@ -98,7 +99,7 @@ func TestU50_MoreRevocationsThanAreRead(t *testing.T) {
 // TestU51_WithoutRevocationsNoTokenCounts: after 30 s without a reading, tokens of accounts
 // are 503, and anonymous ones work.
 func TestU51_WithoutRevocationsNoTokenCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		r := newRealm(t)
 		r.keys.now = time.Now
 		var down atomic.Bool // set between readings

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/faketime"
 )
 
 func TestWithin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		after := func(d time.Duration) func() bool {
 			start := time.Now()
 			return func() bool { return time.Since(start) >= d }

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/faketime"
 )
 
 // recorder is a test that may fail.
@@ -37,7 +38,7 @@ func TestUndisturbed(t *testing.T) {
 		"good, disturbed":    {0, true, 1, ""},
 		"disturbed too much": {maxAttempts, true, maxAttempts, "bad; the process stood still for 0s, in each of 20 attempts for too long"},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			r := &recorder{TB: t}
 			made := 0
 			done := make(chan struct{})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/faketime"
 )
 
 func readyz(t *testing.T, h *Health) (int, Readiness) {
@@ -51,7 +52,7 @@ func TestReadyAsksEveryDependency(t *testing.T) {
 }
 
 func TestHangingCheckNeitherBlocksNorPilesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var h Health
 		release, calls := make(chan struct{}), make(chan struct{}, 10)
 		h.Add("stuck", func(context.Context) error {
@@ -83,7 +84,7 @@ func TestHangingCheckNeitherBlocksNorPilesUp(t *testing.T) {
 
 // Several who probe at once get one answer, and it is the true one.
 func TestProbesAtOnceShareOneAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var h Health
 		h.Add("meta", func(ctx context.Context) error {
 			select {

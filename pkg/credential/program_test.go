@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/pkg/faketime"
 )
 
 // script is an executable file that runs these lines of the shell.
@@ -123,7 +124,7 @@ func (c *counted) obtain(ctx context.Context, _ Registry) (Credential, error) {
 
 // TestT57_OneRequestForAll who wait, also if the first of them leaves.
 func TestT57_OneRequestForAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		s := &counted{gate: make(chan struct{})}
 		h := hold(s, time.Minute, time.Minute)
 		ctx, leave := context.WithCancel(t.Context())

@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/inflight"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -74,7 +75,7 @@ func open(t testing.TB, s *inflight.Stream) blob.Content {
 
 func TestE6_LastBytesWaitForTheDigest(t *testing.T) {
 	for _, size := range []int{1, 2, held - 1, held, held + 1, 3*held + 5} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			content := bytesOf(size)
 			s := start(t, content)
 			r := open(t, s)
@@ -138,7 +139,7 @@ func TestStream_ReadsLikeAFile(t *testing.T) {
 // when it is proven.
 func TestStream_UnknownSizeIsToldAtTheEnd(t *testing.T) {
 	for _, content := range [][]byte{nil, bytesOf(3 * held)} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			s := startWith(t, inflight.Options{Digest: oci.DigestOf(oci.SHA256, content), Size: int64(-min(len(content), 1)), Dir: t.TempDir()})
 			opened := make(chan blob.Content, 1)
 			go func() { opened <- s.Open(t.Context()) }()
@@ -253,7 +254,7 @@ func TestE6_RestartProvesWhatWasSent(t *testing.T) {
 }
 
 func TestStream_FailureReachesEverybody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		content := bytesOf(2 * held)
 		s := start(t, content)
 		write(t, s, content[:10])
@@ -288,7 +289,7 @@ func TestStream_FailureReachesEverybody(t *testing.T) {
 // TestR43_ThousandReaders: those who leave disturb no one, and leave nothing
 // behind: the bubble ends only when no goroutine is left in it.
 func TestR43_ThousandReaders(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		const readers = 1000
 		content := bytesOf(8*held + 1)
 		s := start(t, content)

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/faketime"
 )
 
 func TestBetween(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		for range 100 {
 			start := time.Now()
 			if err := Between(t.Context(), time.Second, 2*time.Second); err != nil {
@@ -23,7 +24,7 @@ func TestBetween(t *testing.T) {
 }
 
 func TestForEndsWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		reason := errors.New("the client left")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, reason)
 		defer cancel()

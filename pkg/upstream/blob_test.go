@@ -9,10 +9,10 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/pause"
@@ -154,7 +154,7 @@ func TestR39_EndsOrStallsAnywhere(t *testing.T) {
 // TestE13_TricklingBlob: bytes come, but so slowly that no one would wait for the
 // last one.
 func TestE13_TricklingBlob(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		l := impatient()
 		cs := newClients(Options{}, l)
 		cs.transport = trickling(time.Second / 50)
@@ -186,7 +186,7 @@ func (d trickling) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // TestBlob_SlowReader: the upstream is not blamed for a client that does not read.
 func TestBlob_SlowReader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		content := layer(20_000)
 		l := patient()
 		c := inMemory(t, l, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) })

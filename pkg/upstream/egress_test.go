@@ -14,9 +14,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/pause"
@@ -304,7 +304,7 @@ func TestT36_OtherURLsAreAskedDuringAnOutageOnly(t *testing.T) {
 
 // TestT37_ThePaceIsThatOfTheUpstream: requests are spaced, and retries count.
 func TestT37_ThePaceIsThatOfTheUpstream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		w, cs := newWorld()
 		var at []time.Duration
 		start := time.Now()

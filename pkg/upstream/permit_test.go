@@ -12,12 +12,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -25,7 +25,7 @@ import (
 // TestR37_BreakerOpensAndCloses: an upstream that is down is left alone, and asked
 // again by one request at a time.
 func TestR37_BreakerOpensAndCloses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		asked, down, l := 0, true, patient()
 		c := inMemory(t, l, func(w http.ResponseWriter, r *http.Request) {
 			if asked++; down {
@@ -118,7 +118,7 @@ func TestR38_BacksOff(t *testing.T) {
 		"past":       {"Fri, 01 Jan 1999 00:00:00 GMT", 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { backsOff(t, said.retryAfter, said.want) })
+			faketime.Test(t, func(t *testing.T) { backsOff(t, said.retryAfter, said.want) })
 		})
 	}
 }
@@ -180,7 +180,7 @@ func TestR38_AsksAgainAfterwards(t *testing.T) {
 // TestE14_Pace: more than the pace waits, and more than it would wait for is told
 // so at once.
 func TestE14_Pace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
 		l := patient()
 		l.rate, l.burst, l.patience = 20, 5, 200*time.Millisecond

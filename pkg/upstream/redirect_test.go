@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -99,7 +99,7 @@ func TestE3_RedirectsThatAreNotFollowed(t *testing.T) {
 		"nothing is there, as a dead CDN": {"https://gone.example.net/x"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { refusedAtOnce(t, places) })
+			faketime.Test(t, func(t *testing.T) { refusedAtOnce(t, places) })
 		})
 	}
 }

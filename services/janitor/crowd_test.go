@@ -6,10 +6,10 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/janitor"
 )
@@ -47,7 +47,7 @@ func (*busy) ClaimCondemned(context.Context, int) ([]meta.Condemned, error) {
 func TestS98_EndlessWorkKeepsNoOtherWaiting(t *testing.T) {
 	for _, endless := range []string{"", "events", "shrink", "reap", "drop"} {
 		t.Run("of "+endless, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				b := &busy{endless: endless}
 				ctx, cancel := context.WithTimeout(t.Context(), day)
 				defer cancel()
@@ -80,7 +80,7 @@ func TestS98_EndlessWorkKeepsNoOtherWaiting(t *testing.T) {
 
 // One call is enough for a store that is slow, and its pass ends.
 func TestS98_ASlowStoreEndsThePass(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		s := &slowStore{}
 		began := time.Now()
 		if err := janitor.New(janitor.Config{Meta: s, Blobs: s, Log: slog.New(slog.DiscardHandler)}).Pass(t.Context()); err != nil {
@@ -127,7 +127,7 @@ func (p *paced) DropBlobs(_ context.Context, limit int) (int, error) {
 // Pushes keep their latency while blobs are collected: a pass works a tenth of its time. Only
 // when it left something, the next one hurries.
 func TestS98_CollectionIsGentle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		p := &paced{due: 3000}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()

@@ -6,10 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/janitor"
@@ -74,7 +74,7 @@ func work(t *testing.T, leases ...lease.Leases) []*calls {
 }
 
 func TestOneJanitorDoesTheWholeStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		shared := lease.NewMemory()
 		done := work(t, shared, shared, shared)
 		var sweeps, lists, sweepers, listers int64
@@ -100,7 +100,7 @@ func TestOneJanitorDoesTheWholeStore(t *testing.T) {
 }
 
 func TestAJanitorAloneNeedsNoLeases(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		done := work(t, nil)[0]
 		if done.sweeps.Load() != 11 || done.lists.Load() != 71 {
 			t.Errorf("%d sweeps, %d reconciliations", done.sweeps.Load(), done.lists.Load())
@@ -137,7 +137,7 @@ func TestR16_LeasesThatLieToJanitors(t *testing.T) {
 		{"lost at once", granted{lost}, 11, 71},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				for _, done := range work(t, c.leases, c.leases) {
 					if done.sweeps.Load() != c.sweeps || done.lists.Load() != c.lists {
 						t.Errorf("%d sweeps, %d reconciliations", done.sweeps.Load(), done.lists.Load())

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"io"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -18,7 +18,7 @@ import (
 
 // TestW73_TheScrubKeepsItsRate, in bytes a second.
 func TestW73_TheScrubKeepsItsRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		s := janitor.NewScrubber(janitor.ScrubConfig{Rate: 1 << 20})
 		began := time.Now()
 		n, err := s.CopySlowly(t.Context(), io.Discard, bytes.NewReader(make([]byte, 10<<20)))

@@ -20,7 +20,7 @@ var (
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web", "pkg/boot/conns"}
 	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream", "pkg/credential"}
 	anything  = []string{"pkg/*", "api/*", "migrations", "services/*"}
-	forTests  = []string{"pkg/dice", "pkg/await", "pkg/oci/ocitest", "pkg/cosign/cosigntest", "pkg/cosign/keyless/keylesstest", "pkg/retention/retentiontest"}
+	forTests  = []string{"pkg/dice", "pkg/await", "pkg/faketime", "pkg/oci/ocitest", "pkg/cosign/cosigntest", "pkg/cosign/keyless/keylesstest", "pkg/retention/retentiontest"}
 	outside   = join(forTests, "pkg/oci", "pkg/pause", "tools/internal/*")
 )
 
@@ -84,6 +84,7 @@ var table = []row{
 		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob", "tools/testserver"},
 	},
 	{pattern: "pkg/dice"},
+	{pattern: "pkg/faketime"},
 	{pattern: "pkg/await", may: []string{"pkg/pause"}},
 	{pattern: "pkg/oci/ocitest", may: []string{"pkg/oci"}},
 	{pattern: "pkg/internal/tempfile", never: noKit},

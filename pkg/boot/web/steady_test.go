@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -90,7 +91,7 @@ func TestA7_SteadyClientsAreServed(t *testing.T) {
 	}
 	pace := quick.Grace * 100 / 1024 // in which 100 bytes must come
 	t.Run("steady", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			var failed error
 			c := servePiped(t, h(t, &failed))
 			if n := send(c, pace*99/100); n != size {
@@ -109,7 +110,7 @@ func TestA7_SteadyClientsAreServed(t *testing.T) {
 		})
 	})
 	t.Run("too slow", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			var failed error
 			c := servePiped(t, h(t, &failed))
 			go func() { _, _ = io.Copy(io.Discard, c) }() // the answer

@@ -10,12 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/lease"
 )
 
 // TestU114_AWriteThatHangsEnds: it returns in time, and nothing is written beside it.
 func TestU114_AWriteThatHangsEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		out, in := io.Pipe()
 		sink := newBounded(&stream{to: in})
 		hangs := func(ctx context.Context, line string, want time.Duration) {

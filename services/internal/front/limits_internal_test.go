@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/boot/conns"
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
 func TestS53_RefusedLateAndCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		c := NewCallLimit(1)
 		if err := c.enter(t.Context(), 1, nil); err != nil {
 			t.Fatal(err)
@@ -39,7 +39,7 @@ func TestS53_RefusedLateAndCounted(t *testing.T) {
 // A connection whose streams do not end leaves its tenant's calls to other
 // connections, and finds its own again when they end.
 func TestS53_AConnectionLeavesItsTenantTheOtherCalls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		c := NewCallLimit(64)
 		stuck, other := new(conns.Conn), new(conns.Conn)
 		for range minStreams {
@@ -63,7 +63,7 @@ func TestS53_AConnectionLeavesItsTenantTheOtherCalls(t *testing.T) {
 
 // A call that found room on its connection, and none of its tenant, keeps neither.
 func TestS53_ARefusedCallHoldsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		c, conn := NewCallLimit(1), new(conns.Conn)
 		if err := c.enter(t.Context(), 1, nil); err != nil {
 			t.Fatal(err)

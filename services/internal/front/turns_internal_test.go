@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -26,7 +27,7 @@ func ask(t *testing.T, turns *Turns, by tenant.ID) <-chan error {
 }
 
 func TestS97_ATenantLeavesATurnToOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		turns := NewTurns(4)
 		for range 100 {
 			if begun, err := turns.begin(t.Context(), large); err != nil || begun != nil {
@@ -72,7 +73,7 @@ func TestS97_ATenantLeavesATurnToOthers(t *testing.T) {
 }
 
 func TestS97_WhatWaitsTooLongForItsTurnIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		turns := NewTurns(2)
 		for _, by := range []tenant.ID{large, small, large} {
 			begun, err := turns.begin(t.Context(), by)
@@ -96,7 +97,7 @@ func (s slow) Read([]byte) (int, error) { <-s.come; return 0, io.EOF }
 func (slow) Close() error               { return nil }
 
 func TestS97_ABodyThatComesUsesUpNoTurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		turns := NewTurns(2)
 		for _, by := range []tenant.ID{large, small} {
 			begun, err := turns.begin(t.Context(), by)

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"io"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -46,7 +46,7 @@ func TestS51_AnnouncedIsNotHeld(t *testing.T) {
 // A body that comes by a few bytes is never silent, and ends soon anyway.
 func TestS51_SlowBodyEnds(t *testing.T) {
 	for _, announced := range []int64{100_000, oci.MaxManifest - 1, -1} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			tr := NewByteBudget()
 			began := time.Now()
 			_, _, err := tr.Receive(t.Context(), 1, trickle{}, announced)

@@ -5,8 +5,8 @@ import (
 	"context"
 	"io"
 	"testing"
-	"testing/synctest"
 
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
@@ -28,7 +28,7 @@ func TestT21_WithoutAFile(t *testing.T) {
 		"all of it in the end, without a range": {1 << 20, false, 1, true},
 		"more than half, always from the start": {900 << 10, false, 3, false},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			asked := 0
 			src := func(_ context.Context, from int64) (Part, error) {
 				asked++

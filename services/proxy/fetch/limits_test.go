@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fairgate"
+	"github.com/berth-registry/berth/pkg/faketime"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -37,7 +38,7 @@ func (a *asker) ask(ctx context.Context, of tenant.ID, times int) {
 // The next free slot goes to the tenant that has least, in the order of coming, and none
 // is lost with those who stop waiting.
 func TestSlots_Fair(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		a := &asker{slots: newSlots(4)} // 3 of a tenant
 		expect := func(want ...tenant.ID) {
 			t.Helper()
@@ -82,7 +83,7 @@ func TestSlots_Fair(t *testing.T) {
 
 // Fetches may take for ever: who has none gets a few, however many others have.
 func TestC15_SlotsForEveryTenant(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		a := &asker{slots: newSlots(32)}
 		a.ask(t.Context(), 1, 30)
 		a.ask(t.Context(), 2, 30)
