@@ -26,8 +26,9 @@ type Rates struct {
 
 	mu      sync.Mutex
 	buckets *lru.Cache[Key, *bucket] // the keys used least recently are forgotten
-	untold  map[Key]*bucket          // used since the last exchange; nil where none is told
+	untold  map[Key]*bucket          // asked for since the last exchange; nil where none is told
 	share   float64                  // of each rate that is this process's
+	least   float64                  // of a rate that this process lets through between exchanges
 }
 
 // bucket is what is left of a key's rate. Its unit is the caller's: requests, bytes.
@@ -39,6 +40,7 @@ type bucket struct {
 	used  int64     // since the last exchange
 	told  time.Time // the last exchange; zero before the first
 	after float64   // what was left after it, but for what had been used meanwhile
+	part  float64   // of what comes until the next one that this process lets through; 0 is all
 	total int64     // that all processes had used by then
 }
 
@@ -48,7 +50,7 @@ func NewRates() *Rates {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Rates{now: time.Now, buckets: buckets, share: 1}
+	return &Rates{now: time.Now, buckets: buckets, share: 1, least: 1}
 }
 
 // Take uses n of the key's rate and returns 0. Where less is left it uses nothing, and
@@ -57,11 +59,12 @@ func (r *Rates) Take(k Key, perSecond, n int64) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := r.bucket(k, perSecond)
-	if wait := b.until(float64(n)); wait > 0 {
-		return wait
+	wait := b.until(float64(n))
+	if wait > 0 {
+		n = 0 // but others are asked what they use
 	}
 	r.use(k, b, n)
-	return 0
+	return wait
 }
 
 // Wait is the time after which n of the key's rate are left. It uses nothing.
@@ -91,7 +94,11 @@ func (r *Rates) bucket(k Key, perSecond int64) *bucket {
 		r.buckets.Add(k, b)
 	}
 	b.rate = rate
-	b.left = min(b.left+rate*now.Sub(b.at).Seconds(), full(rate))
+	part := b.part
+	if part == 0 || r.share < 1 {
+		part = 1
+	}
+	b.left = min(b.left+part*rate*now.Sub(b.at).Seconds(), full(rate))
 	b.at = now
 	return b
 }
@@ -123,14 +130,21 @@ func (r *Rates) SetShare(share float64) {
 	r.share = share
 }
 
+// SetMembers says how many processes tell one another what they use; 1 at first.
+func (r *Rates) SetMembers(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.least = 1 / float64(max(n, 1))
+}
+
 // Use is what a process has used of a key.
 type Use struct {
 	Key Key
 	N   int64
 }
 
-// Untold returns what was used since it was last asked for, of some keys if there are more
-// than most. The first call begins to count.
+// Untold returns what was used since it was last asked for, also of keys that were only
+// refused, and of some keys if there are more than most. The first call begins to count.
 func (r *Rates) Untold(most int) []Use {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,6 +183,18 @@ func (r *Rates) Told(u Use, total int64) {
 		b.after = min(b.after+b.rate*since.Seconds(), most) - float64(u.N)
 		b.after -= min(float64(others), max(b.after+most, 0))
 		b.left = b.after - float64(b.used)
+		b.part = r.part(b.part, u.N, others)
 	}
 	b.told, b.total = now, total
+}
+
+// part is of what comes until the next exchange what this process lets through, when it used
+// own and the others theirs since the last one. If each let all of it through, a key that is
+// asked for more would have several times its rate at first, and nothing for a while then.
+func (r *Rates) part(before float64, own, others int64) float64 {
+	all := float64(own) + float64(others)
+	if all == 0 {
+		return before
+	}
+	return max(float64(own)/all, r.least)
 }

@@ -123,6 +123,41 @@ func TestW231_ProcessesShareARate(t *testing.T) {
 	})
 }
 
+// A key that is asked for ten times its rate everywhere is let through evenly, and not by all
+// processes at once and then by none, which would be felt by others.
+func TestW231_ProcessesLetThroughEvenly(t *testing.T) {
+	const rate, perTick = 100, 20
+	clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	nodes := make([]*Rates, 3)
+	for i := range nodes {
+		nodes[i] = NewRates()
+		nodes[i].now = func() time.Time { return clock }
+		nodes[i].Untold(0)
+		nodes[i].SetMembers(3)
+	}
+	var total int64
+	for tick := range 100 {
+		let := 0
+		for range 200 {
+			clock = clock.Add(time.Millisecond)
+			for _, n := range nodes {
+				if n.Take(acme, rate, 1) == 0 {
+					let++
+				}
+			}
+		}
+		if tick > 25 && (let < perTick*3/4 || let > perTick*5/4) { // by then, what was saved is used up, and was paid back
+			t.Errorf("at tick %d: %d of %d", tick, let, perTick)
+		}
+		for _, n := range nodes {
+			for _, u := range n.Untold(10) {
+				total += u.N
+				n.Told(u, total)
+			}
+		}
+	}
+}
+
 // Nothing that others say makes a key wait for longer than its rate takes to bring what can
 // be used at once, twice.
 func TestW231_OthersSayAnything(t *testing.T) {

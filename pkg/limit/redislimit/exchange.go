@@ -128,6 +128,7 @@ func (e *Exchange) beat(ctx context.Context) error {
 	n, err := sign.Run(ctx, e.redis, []string{redisconn.Key("rates members")}, e.id, memberLife.Milliseconds()).Int64()
 	if err == nil {
 		e.members.Store(min(max(n, 1), mostMembers))
+		e.rates.SetMembers(e.Members())
 	}
 	return err
 }
