@@ -27,8 +27,10 @@ export RACE := -race $(addsuffix =-race=false,$(addprefix -gcflags=,modernc.org/
 # Tests of very many steps, one after the other: nothing in them could race, and
 # watched they take three times as long.
 unwatched := ^(TestR50_PairsInAllOrders|TestU66_EveryRPCAndRouteByEveryPrincipalInEveryState|TestC9_HostileFiltersAreRefused|TestU124_WhatATestCostsIsBounded|TestQ16_RegsyncOfManyRepositories)$$
-# What make test tests by: "vet" was before; more at once than processors, since some wait.
-tested = -vet=off $(if $(CI),-count=1) -p $$(($$(nproc) + 1)) -timeout 40m
+haveUnwatched := ./pkg/meta/pgmeta ./services/admin ./services/assemble
+# What make test tests by: "vet" was before. More packages are tested at once than there are
+# processors, since some wait.
+tested = -vet=off $(if $(CI),-count=1) -timeout 40m
 
 .PHONY: help
 help: ## say what there is
@@ -38,8 +40,16 @@ help: ## say what there is
 test: vet lint ## everything a change must not break
 	tools/install deb:postgresql deb:redis-server deb:nginx deb:tinyproxy deb:slapd versitygw registry regsync cosign
 	go list $(RACE) -export -test -deps work >/dev/null # compiles first: tests that measure do not run beside the compiler
-	GOGC=400 go test $(RACE) -skip '$(unwatched)' $(tested) ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own; what takes longest begins first
-	GOGC=400 go test -run '$(unwatched)' $(tested) ./pkg/meta/pgmeta ./services/admin ./services/assemble
+	go list -export -test -deps $(haveUnwatched) >/dev/null
+	@$(MAKE) --no-print-directory -j 2 watched unwatched
+
+.PHONY: watched
+watched: # what takes longest begins first; clusterrun and charts have targets of their own
+	GOGC=400 go test $(RACE) -skip '$(unwatched)' $(tested) -p $$(($$(nproc) + 1)) ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$')
+
+.PHONY: unwatched
+unwatched:
+	GOGC=400 go test -run '$(unwatched)' $(tested) -p 1 $(haveUnwatched)
 
 .PHONY: vet
 vet:
@@ -151,8 +161,7 @@ ci: export TIMEFORMAT := took %0R s
 ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, a cache, cut lines
 	time $(MAKE) generated
 	time $(MAKE) build
-	time CRASHRUN='-runs 150' tools/side-by-side e2e crashrun
-	time tools/side-by-side release compose charts ssrfrun browserrun
+	time CRASHRUN='-runs 150' tools/side-by-side e2e crashrun release compose charts ssrfrun browserrun
 	time $(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	time CUTRUN='-only hopeless' CROWDRUN='-only silent' tools/side-by-side clusterrun cutrun crowdrun
 	time $(MAKE) cutrun CUTRUN='-only large,crowd,killed'
