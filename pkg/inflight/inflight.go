@@ -29,7 +29,10 @@ var errGivenUp = errors.New("inflight: the content was given up while it arrived
 type Options struct {
 	Digest oci.Digest // as oci.ParseDigest returns it
 	Size   int64      // in bytes; -1 = unknown
-	Dir    string     // of the temporary file, which has no name there; "" = the system's
+	Dir    string     // of the temporary file; "" = the system's
+	// Name is of this blob where it is fetched to, for Leftovers. Without one, and where the size
+	// is unknown, the file has no name, and nothing is left of it when the process ends.
+	Name string
 	// Held is called with the number of bytes by which the temporary file grows, and with a
 	// negative number once it is gone. It may be nil.
 	Held func(n int64)
@@ -58,22 +61,37 @@ type Stream struct {
 	changed  chan struct{} // closed at the next change; nil while no reader waits for one
 	users    int           // the owner and the readers that are open
 	released bool
+	named    bool // the file has a name
+	kept     bool // and keeps it
 }
 
 // New makes an empty stream. The caller, its owner, writes it and releases it.
 // It fails with fault.Unavailable where no temporary file can be made.
 func New(o Options) (*Stream, error) {
-	file, err := tempfile.Unlinked(o.Dir, "berth-inflight-")
+	named := o.Name != "" && o.Size > 0 && thisBoot() != ""
+	var file *os.File
+	var err error
+	if named {
+		file, err = namedFile(o.Dir, o.Name, o.Size)
+	} else {
+		file, err = tempfile.Unlinked(o.Dir, filePrefix)
+	}
 	if err != nil {
 		return nil, down(err)
 	}
+	s := newStream(o, file, oci.NewHasher(o.Digest.Algorithm()))
+	s.named = named
+	return s, nil
+}
+
+func newStream(o Options, file *os.File, hash *oci.Hasher) *Stream {
 	if o.Held == nil {
 		o.Held = func(int64) {}
 	}
 	return &Stream{
 		digest: o.Digest, size: o.Size, file: file, held: o.Held, done: make(chan struct{}),
-		hash: oci.NewHasher(o.Digest.Algorithm()), users: 1,
-	}, nil
+		hash: hash, users: 1,
+	}
 }
 
 func down(err error) error { return fault.Down(err, "the space for content in flight") }
@@ -151,6 +169,14 @@ func (s *Stream) Release() {
 	}
 }
 
+// Keep leaves the file, if it has a name, to Leftovers of the next process. It is for the
+// owner, before Release.
+func (s *Stream) Keep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = true
+}
+
 // enter counts a user of the file; it is false once the last user has left, and the
 // file is gone.
 func (s *Stream) enter() bool {
@@ -167,12 +193,16 @@ func (s *Stream) enter() bool {
 func (s *Stream) leave() {
 	s.mu.Lock()
 	s.users--
-	last := s.users == 0
+	last, remove := s.users == 0, s.named && !s.kept
 	s.mu.Unlock()
-	if last {
-		_ = s.file.Close()     // it has no name: nothing is lost
-		s.held(-s.hash.Size()) // the writer has ended
+	if !last {
+		return
 	}
+	if remove {
+		_ = os.Remove(s.file.Name()) // what stays is found by the next process
+	}
+	_ = s.file.Close()     // what it had to say was said
+	s.held(-s.hash.Size()) // the writer has ended
 }
 
 // await returns up to where the bytes from at on can be read, once there are

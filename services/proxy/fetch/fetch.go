@@ -15,10 +15,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/inflight"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -91,6 +93,8 @@ type Fetches struct {
 	running  sync.WaitGroup
 	direct   atomic.Int64 // blobs that were passed through without a file
 	pending  atomic.Int64 // bytes that flights are going to write
+	left     *inflight.Leftovers
+	tidy     *time.Timer // removes what is left and not continued
 
 	mu      sync.Mutex
 	closed  bool
@@ -120,6 +124,9 @@ func (t Target) key() key { return key{t.Repo, t.Digest, t.Hops} }
 // a process's connections and open files.
 const defaultFlights = 64
 
+// leftFor is how long what a process before has left of a blob can be continued.
+const leftFor = 10 * time.Minute
+
 // errClosing is the cause of flights that Close ends.
 var errClosing = fault.New(fault.Unavailable, fault.UnavailableReason, "this process is stopping; retry")
 
@@ -135,6 +142,8 @@ func New(c Config) *Fetches {
 		flights:  map[key]*flight{},
 	}
 	f.ended, f.end = context.WithCancelCause(context.Background())
+	f.left = inflight.FindLeftovers(c.Dir, c.Held)
+	f.tidy = time.AfterFunc(leftFor, f.left.Remove)
 	return f
 }
 
@@ -202,11 +211,14 @@ func (f *Fetches) current(k key) *flight {
 }
 
 // Close waits for the flights to end, and begins no new ones. When ctx ends it ends
-// them, drops partly stored blobs, and returns the cause.
+// them, drops partly stored blobs, and returns the cause. What has arrived of them is left
+// to the next process.
 func (f *Fetches) Close(ctx context.Context) error {
 	f.mu.Lock()
 	f.closed = true
 	f.mu.Unlock()
+	f.tidy.Stop()
+	defer f.left.Keep()
 	defer f.end(errClosing)
 	landed := make(chan struct{})
 	go func() {

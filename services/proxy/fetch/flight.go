@@ -166,6 +166,9 @@ func (fl *flight) forget() {
 // release releases the bytes once no caller can open them. The caller holds mu.
 func (fl *flight) release() {
 	if fl.finished && fl.callers == 0 && fl.stream != nil {
+		if errors.Is(fl.stream.Err(), errClosing) {
+			fl.stream.Keep()
+		}
 		fl.stream.Release()
 	}
 }

@@ -41,7 +41,7 @@ func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at st
 // fromOther copies bytes of a part that were fetched before; it returns false if r
 // breaks off, or the part is not of this blob.
 func (fl *flight) fromOther(part Part, r io.Reader) (bool, error) {
-	err := fl.beginPart(part)
+	err := fl.beginPart(part, nil)
 	if fault.Is(err, fault.SizeInvalid) {
 		return false, nil
 	}

@@ -88,20 +88,32 @@ func (fl *flight) askWithRetries(ctx context.Context, begun func()) error {
 func (fl *flight) ask(ctx context.Context, begun func()) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx) // it ends the source with this attempt
 	defer cancel()
-	if fl.stream == nil && fl.target.Size > 0 {
-		if err := fl.checkSpace(fl.target.Size); err != nil {
-			return 0, err // without asking the upstream
+	var left *inflight.Stream
+	from := fl.next()
+	if fl.stream == nil {
+		if left = fl.left.Continue(fl.options(fl.target.Size)); left != nil {
+			from = min(left.Written(), left.Size()-1)
+		} else if fl.target.Size > 0 {
+			if err := fl.checkSpace(fl.target.Size); err != nil {
+				return 0, err // without asking the upstream
+			}
 		}
 	}
-	part, err := fl.source(ctx, fl.next())
+	part, err := fl.source(ctx, from)
 	if err != nil {
+		if left != nil {
+			fl.left.Return(fl.options(left.Size()), left)
+		}
 		if fl.stream == nil || isFinal(err) {
 			return 0, err
 		}
 		return 0, errors.Join(errBroken, err)
 	}
 	defer part.Body.Close()
-	if err := fl.beginPart(part); err != nil {
+	if err := fl.beginPart(part, left); err != nil {
+		if left != nil {
+			left.Release() // of another size, or larger than the disk
+		}
 		return 0, err
 	}
 	begun()
@@ -135,34 +147,58 @@ func readerError(ctx context.Context, err error) error {
 	}
 }
 
-// beginPart begins a part of the blob; the first one begins the stream. It returns
-// a fault.SizeInvalid if the part is not of this blob.
-func (fl *flight) beginPart(p Part) error {
+// beginPart begins a part of the blob; the first one begins the stream, with what is left of
+// it if left is not nil. It returns a fault.SizeInvalid if the part is not of this blob.
+func (fl *flight) beginPart(p Part, left *inflight.Stream) error {
 	size := fl.target.Size
-	if fl.stream != nil {
+	switch {
+	case fl.stream != nil:
 		size = fl.size
+	case left != nil:
+		size = left.Size()
 	}
 	if size >= 0 && p.Size >= 0 && p.Size != size {
 		return fault.New(fault.BadUpstream, fault.SizeInvalid, "the upstream says that the blob has %d bytes, not %d", p.Size, size)
 	}
-	if fl.stream != nil {
-		fl.stream.Resume(p.From)
-		return nil
+	if fl.stream == nil {
+		if err := fl.beginStream(max(p.Size, size), left); err != nil {
+			return err
+		}
 	}
-	size = max(p.Size, size)
-	if err := fl.checkSpace(size); err != nil {
+	fl.stream.Resume(p.From)
+	return nil
+}
+
+// beginStream begins the stream that readers get.
+func (fl *flight) beginStream(size int64, s *inflight.Stream) error {
+	missing := size
+	if s != nil {
+		missing -= s.Written()
+	}
+	if err := fl.checkSpace(missing); err != nil {
 		return err
 	}
-	if size > 0 {
-		fl.claim(size)
+	if missing > 0 {
+		fl.claim(missing)
 	}
-	s, err := inflight.New(inflight.Options{Digest: fl.target.Digest, Size: size, Dir: fl.Dir, Held: fl.Held})
-	if err != nil {
-		return err
+	if s == nil {
+		var err error
+		if s, err = inflight.New(fl.options(size)); err != nil {
+			return err
+		}
 	}
 	fl.stream, fl.size = s, size
 	close(fl.known)
 	return nil
+}
+
+// options are those of a stream of the blob.
+func (fl *flight) options(size int64) inflight.Options {
+	r := fl.target.Repo
+	return inflight.Options{
+		Digest: fl.target.Digest, Size: size, Dir: fl.Dir, Held: fl.Held,
+		Name: fmt.Sprintf("%d %d %s@%s", r.Tenant, r.Registry, r.Name, fl.target.Digest),
+	}
 }
 
 // copyFrom copies r to the stream, and returns how many bytes came. Errors of r wrap
