@@ -41,7 +41,7 @@ test: vet lint ## everything a change must not break
 	tools/install deb:postgresql deb:redis-server deb:nginx deb:tinyproxy deb:slapd versitygw registry regsync cosign
 	go list $(RACE) -export -test -deps work >/dev/null # compiles first: tests that measure do not run beside the compiler
 	go list -export -test -deps $(haveUnwatched) >/dev/null
-	@$(MAKE) --no-print-directory -j 2 watched unwatched
+	tools/side-by-side watched unwatched
 
 .PHONY: watched
 watched: # what takes longest begins first; clusterrun and charts have targets of their own
@@ -161,7 +161,8 @@ ci: export TIMEFORMAT := took %0R s
 ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, a cache, cut lines
 	time $(MAKE) generated
 	time $(MAKE) build
-	time CRASHRUN='-runs 150' tools/side-by-side e2e crashrun release compose charts ssrfrun browserrun
+	time CRASHRUN='-runs 150' tools/side-by-side e2e crashrun
+	time tools/side-by-side release compose charts ssrfrun browserrun
 	time $(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	time CUTRUN='-only hopeless' CROWDRUN='-only silent' tools/side-by-side clusterrun cutrun crowdrun
 	time $(MAKE) cutrun CUTRUN='-only large,crowd,killed'

@@ -111,10 +111,11 @@ type PrefetchRuns interface {
 	ClaimPrefetch(ctx context.Context, worker uuid.UUID, hold time.Duration) (Prefetch, bool, error)
 	HoldPrefetch(ctx context.Context, s PrefetchStep) error
 	// AddPrefetchReferences adds references to the run, pending; those that it has stay as they
-	// are.
-	AddPrefetchReferences(ctx context.Context, s PrefetchStep, references []string) error
-	// ListedPrefetch records that the run has all its references, or as many as a run may.
-	ListedPrefetch(ctx context.Context, s PrefetchStep, limited bool) error
+	// are. It adds none beyond MaxPrefetched, and returns true then, as PrefetchRun.Limited says
+	// from then on.
+	AddPrefetchReferences(ctx context.Context, s PrefetchStep, references []string) (bool, error)
+	// ListedPrefetch records that the run has all that the prefetch names.
+	ListedPrefetch(ctx context.Context, s PrefetchStep) error
 	// NextPrefetch is the pending reference with the fewest attempts; false if all are done or
 	// failed.
 	NextPrefetch(ctx context.Context, s PrefetchStep) (PrefetchReference, bool, error)

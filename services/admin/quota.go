@@ -12,9 +12,19 @@ func checkMaxima(m *pb.Tenant) error {
 		field string
 		most  int64
 	}{{"tenant.max_repositories", m.GetMaxRepositories()}, {"tenant.max_manifests", m.GetMaxManifests()}, {"tenant.max_tags", m.GetMaxTags()}} {
-		if of.most < 0 {
-			return invalid(of.field, "a quota is not negative; 0 means no limit")
+		if err := checkQuota(of.field, of.most); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// mostQuota is far below what numbers of a database can be added up to.
+const mostQuota = 1 << 60
+
+func checkQuota(field string, most int64) error {
+	if most < 0 || most > mostQuota {
+		return invalid(field, "a quota is from 0, which means no limit, to %d", int64(mostQuota))
 	}
 	return nil
 }
@@ -30,8 +40,8 @@ func registryQuota(m *pb.RegistryQuota) (tenant.Quota, error) {
 		field string
 		most  int64
 	}{{"bytes", m.GetBytes()}, {"repositories", m.GetRepositories()}, {"manifests", m.GetManifests()}, {"tags", m.GetTags()}} {
-		if of.most < 0 {
-			return tenant.Quota{}, invalid("registry.quota."+of.field, "a quota is not negative; 0 means no limit")
+		if err := checkQuota("registry.quota."+of.field, of.most); err != nil {
+			return tenant.Quota{}, err
 		}
 	}
 	return tenant.Quota{Bytes: m.GetBytes(), Repositories: m.GetRepositories(), Manifests: m.GetManifests(), Tags: m.GetTags()}, nil

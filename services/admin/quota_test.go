@@ -27,10 +27,16 @@ func TestW263_QuotasAreOfATenantAndOfARegistry(t *testing.T) {
 	if !reflect.DeepEqual(got["hosted"], held) || !reflect.DeepEqual(usage["hosted"], held) {
 		t.Errorf("%v, %v", got["hosted"], usage["hosted"])
 	}
-	for _, wrong := range []string{`{"quota": {"bytes": "-1"}}`, `{"quota": {"repositories": "-1"}}`, `{"quota": {"manifests": "-2"}}`, `{"quota": {"tags": "-1"}}`, `{"quota": {"blobs": "1"}}`} {
+	for _, wrong := range []string{
+		`{"quota": {"bytes": "-1"}}`, `{"quota": {"repositories": "-1"}}`, `{"quota": {"manifests": "-2"}}`, `{"quota": {"tags": "-1"}}`, `{"quota": {"blobs": "1"}}`,
+		`{"quota": {"bytes": "1152921504606846977"}}`, `{"quota": {"tags": "9223372036854775807"}}`,
+	} {
 		a.call(400, "PATCH", dev, wrong)
 	}
-	for _, wrong := range []string{`{"max_repositories": "-1"}`, `{"max_manifests": "-1"}`, `{"max_tags": "-1"}`} {
+	for _, wrong := range []string{
+		`{"max_repositories": "-1"}`, `{"max_manifests": "-1"}`, `{"max_tags": "-1"}`,
+		`{"quota_bytes": "-1"}`, `{"quota_bytes": "9223372036854775807"}`, `{"max_tags": "1152921504606846977"}`,
+	} {
 		a.call(400, "PATCH", "/v1/tenants/acme", wrong)
 	}
 	got = a.call(200, "GET", dev, "")

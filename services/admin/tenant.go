@@ -253,8 +253,8 @@ func setTenant(t *meta.Tenant, m *pb.Tenant) error {
 	if err := checkDisplayName("tenant.display_name", m.GetDisplayName()); err != nil {
 		return err
 	}
-	if m.GetQuotaBytes() < 0 {
-		return invalid("tenant.quota_bytes", "a quota is not negative; 0 means no limit")
+	if err := checkQuota("tenant.quota_bytes", m.GetQuotaBytes()); err != nil {
+		return err
 	}
 	if err := checkRateLimits(m.GetRateLimits()); err != nil {
 		return err

@@ -199,22 +199,22 @@ func (w *prefetchRun) run(ctx context.Context) (time.Duration, string, error) {
 		if wait := w.retryAfter(next); wait > 0 {
 			return wait, next.Failure, nil
 		}
-		result, wait, err := w.fetch(ctx, next)
+		a, err := w.fetch(ctx, next)
 		if err != nil {
 			return 0, "", err
 		}
-		if wait > 0 {
-			return wait, result.Failure, nil
+		if a.wait > 0 {
+			return a.wait, a.Failure, nil
 		}
-		if err := w.Meta.RecordPrefetch(ctx, w.step, next.Reference, result); err != nil {
+		if err := w.Meta.RecordPrefetch(ctx, w.step, next.Reference, a.PrefetchResult); err != nil {
 			return 0, "", err
 		}
-		w.progress.observe(result)
-		if inARow++; result.State != meta.PrefetchPending {
+		w.progress.observe(a.PrefetchResult)
+		if inARow++; !a.strained {
 			inARow = 0
 		}
 		if inARow == prefetchInARow {
-			return prefetchWait, result.Failure, nil
+			return prefetchWait, a.Failure, nil
 		}
 	}
 	return 0, "", nil
@@ -228,33 +228,52 @@ func (w *prefetchRun) retryAfter(r meta.PrefetchReference) time.Duration {
 	return prefetchRetry<<(r.Attempts-1) - w.now().Sub(r.UpdatedAt)
 }
 
-// fetch fetches a reference. It returns how long to wait where the upstream allows no more
-// requests, which counts as no attempt.
-func (w *prefetchRun) fetch(ctx context.Context, r meta.PrefetchReference) (meta.PrefetchResult, time.Duration, error) {
-	name, ref, err := meta.ParsePrefetchReference(r.Reference)
-	var d oci.Digest
-	var n int64
-	if err == nil {
-		d, n, err = w.Fetch(ctx, w.prefetch, name, ref)
-	}
+// attempt is what came of one.
+type attempt struct {
+	meta.PrefetchResult
+	wait     time.Duration // before the upstream allows more requests; then it counts as none
+	strained bool          // the next reference may fail by the same cause
+}
+
+// fetch attempts to fetch a reference.
+func (w *prefetchRun) fetch(ctx context.Context, r meta.PrefetchReference) (attempt, error) {
+	d, n, err := w.reach(ctx, r.Reference)
 	if ctx.Err() != nil {
-		return meta.PrefetchResult{}, 0, context.Cause(ctx)
+		return attempt{}, context.Cause(ctx)
 	}
-	result := meta.PrefetchResult{State: meta.PrefetchDone, Digest: d.String(), Bytes: n}
+	a := attempt{PrefetchResult: meta.PrefetchResult{State: meta.PrefetchDone, Digest: d.String(), Bytes: n}}
 	if err == nil {
-		return result, 0, nil
+		return a, nil
 	}
 	of := fault.From(err)
-	result.State, result.Failure = meta.PrefetchPending, of.Message
+	a.State, a.Failure = meta.PrefetchPending, of.Message
 	switch of.Kind {
 	case fault.TooMany:
-		return result, max(of.RetryAfter, prefetchRetry), nil
+		a.wait = max(of.RetryAfter, prefetchRetry)
+		return a, nil
 	case fault.NotFound, fault.Denied, fault.Invalid:
-		result.State = meta.PrefetchFailed
+		a.State = meta.PrefetchFailed
+	case fault.Full: // all of it would come again, and not be kept
+		a.State, a.strained = meta.PrefetchFailed, true
+	default:
+		a.strained = true
 	}
 	if r.Attempts+1 >= prefetchAttempts {
-		result.State = meta.PrefetchFailed
+		a.State = meta.PrefetchFailed
 	}
 	w.Log.DebugContext(ctx, "a reference was not fetched", "prefetch", w.prefetch.Slug, "reference", r.Reference, "error", err)
-	return result, 0, nil
+	return a, nil
+}
+
+// reach fetches a reference, or lists the tags of a pattern that could not be listed before.
+func (w *prefetchRun) reach(ctx context.Context, reference string) (oci.Digest, int64, error) {
+	name, ref, err := meta.ParsePrefetchReference(reference)
+	if err == nil {
+		return w.Fetch(ctx, w.prefetch, name, ref)
+	}
+	matched, err := w.match(ctx, reference)
+	if err == nil {
+		err = w.add(ctx, matched)
+	}
+	return "", 0, err
 }

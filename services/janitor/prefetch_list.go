@@ -2,8 +2,8 @@ package janitor
 
 import (
 	"context"
+	"slices"
 
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -12,84 +12,54 @@ import (
 const prefetchBatch = 500
 
 // list adds the references of the run: those that the prefetch names, and the tags that its
-// patterns match. It may be repeated.
+// patterns match. A pattern whose tags cannot be listed now becomes a reference itself, whose
+// attempts list them (fetch). It may be repeated.
 func (w *prefetchRun) list(ctx context.Context) error {
-	l := listing{prefetchRun: w}
-	for _, r := range w.prefetch.References {
-		if err := l.add(ctx, r); err != nil {
-			return err
-		}
-	}
+	references := slices.Clone(w.prefetch.References)
 	for _, pattern := range w.prefetch.Patterns {
-		if err := l.match(ctx, pattern); err != nil {
-			return err
+		matched, err := w.match(ctx, pattern)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			matched = []string{pattern}
+		}
+		references = append(references, matched...)
+		if len(references) > meta.MaxPrefetched {
+			break
 		}
 	}
-	if err := l.flush(ctx); err != nil {
+	if err := w.add(ctx, references); err != nil {
 		return err
 	}
-	return w.Meta.ListedPrefetch(ctx, w.step, l.limited)
+	return w.Meta.ListedPrefetch(ctx, w.step)
 }
 
-// listing gathers references.
-type listing struct {
-	*prefetchRun
-	batch   []string
-	total   int
-	limited bool
-}
-
-// match adds the tags that a pattern matches. What the upstream does not have, or denies,
-// fails for this run, and shows as a reference.
-func (l *listing) match(ctx context.Context, pattern string) error {
+// match returns the tags that a pattern matches, and no more than one over what a run fetches.
+func (w *prefetchRun) match(ctx context.Context, pattern string) ([]string, error) {
 	name, of, err := meta.ParsePrefetchPattern(pattern)
-	after, more := "", true
-	for err == nil && more && !l.limited {
+	var matched []string
+	for after, more := "", true; err == nil && more && len(matched) <= meta.MaxPrefetched; {
 		var tags []string
-		if tags, more, err = l.Tags(ctx, l.prefetch, name, after); err != nil {
-			break
+		if tags, more, err = w.Tags(ctx, w.prefetch, name, after); err != nil {
+			return nil, err
 		}
 		for _, tag := range tags {
 			after = tag
 			if oci.MatchesAny([]string{of}, tag) {
-				if err := l.add(ctx, name+":"+tag); err != nil {
-					return err
-				}
+				matched = append(matched, name+":"+tag)
 			}
 		}
 	}
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	switch fault.KindOf(err) {
-	case fault.NotFound, fault.Denied, fault.Invalid:
-	default:
-		return err // the run is tried again
-	}
-	if err := l.add(ctx, pattern); err != nil {
-		return err
-	}
-	if err := l.flush(ctx); err != nil {
-		return err
-	}
-	return l.Meta.RecordPrefetch(ctx, l.step, pattern, meta.PrefetchResult{State: meta.PrefetchFailed, Failure: fault.From(err).Message})
+	return matched, err
 }
 
-func (l *listing) add(ctx context.Context, reference string) error {
-	if l.total == meta.MaxPrefetched {
-		l.limited = true
-		return nil
+// add adds references to the run, as many as it may have.
+func (w *prefetchRun) add(ctx context.Context, references []string) error {
+	for batch := range slices.Chunk(references, prefetchBatch) {
+		if limited, err := w.Meta.AddPrefetchReferences(ctx, w.step, batch); limited || err != nil {
+			return err
+		}
 	}
-	l.total++
-	l.batch = append(l.batch, reference)
-	if len(l.batch) < prefetchBatch {
-		return nil
-	}
-	return l.flush(ctx)
-}
-
-func (l *listing) flush(ctx context.Context) error {
-	err := l.Meta.AddPrefetchReferences(ctx, l.step, l.batch)
-	l.batch = nil
-	return err
+	return nil
 }

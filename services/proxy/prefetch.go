@@ -17,6 +17,8 @@ import (
 const (
 	// mostNested is how deep an index may list others.
 	mostNested = 4
+	// mostWalked is how many manifests and blobs one reference may name.
+	mostWalked = 20_000
 	// tagsPage is how many tags are read at a time.
 	tagsPage = 1000
 	// storedWithin is how long a blob may take to be stored after its last byte came.
@@ -34,8 +36,7 @@ func (s *Service) Prefetch(ctx context.Context, p meta.Prefetch, name string, re
 		return "", 0, err
 	}
 	if r.Scarce() {
-		return "", 0, fault.New(fault.TooMany, fault.TooManyRequests,
-			"upstream %q allows few more requests for now, and they are left to pulls", p.Upstream).WithRetryAfter(scarceDelay)
+		return "", 0, scarce(p)
 	}
 	f := &prefetching{repository: r, platforms: p.Platforms, seen: map[oci.Digest]bool{}}
 	var m cache.Manifest
@@ -58,11 +59,19 @@ func (s *Service) PrefetchTags(ctx context.Context, p meta.Prefetch, name, after
 	if err != nil {
 		return nil, false, err
 	}
+	if r.Scarce() {
+		return nil, false, scarce(p)
+	}
 	tags, fresh, err := r.Tags(ctx, meta.Page{After: after, Size: tagsPage}, true)
 	if err == nil && fresh.Incomplete {
 		err = fault.New(fault.Unavailable, fault.UnavailableReason, "upstream %q does not list its tags of %s", p.Upstream, name)
 	}
 	return tags, len(tags) == tagsPage, err
+}
+
+func scarce(p meta.Prefetch) error {
+	return fault.New(fault.TooMany, fault.TooManyRequests,
+		"upstream %q allows few more requests for now, and they are left to pulls", p.Upstream).WithRetryAfter(scarceDelay)
 }
 
 // prefetching is the walk through a reference.
@@ -81,13 +90,24 @@ func (f *prefetching) byDigest(ctx context.Context, d oci.Digest) (cache.Manifes
 	return m, err
 }
 
+// walked says whether the walk came by a digest before, and fails where there are too many.
+func (f *prefetching) walked(d oci.Digest) (bool, error) {
+	if f.seen[d] {
+		return true, nil
+	}
+	if len(f.seen) == mostWalked {
+		return false, fault.New(fault.Invalid, fault.ManifestInvalid, "the reference names more than %d manifests and blobs", mostWalked)
+	}
+	f.seen[d] = true
+	return false, nil
+}
+
 // manifest stores what a manifest names. A manifest for which the cache had no room is an
 // error: nothing keeps its blobs.
 func (f *prefetching) manifest(ctx context.Context, m cache.Manifest, depth int) error {
-	if f.seen[m.Digest] {
-		return nil
+	if again, err := f.walked(m.Digest); again || err != nil {
+		return err
 	}
-	f.seen[m.Digest] = true
 	if _, err := f.repository.StoredManifest(ctx, m.Digest); err != nil {
 		if fault.KindOf(err) == fault.NotFound {
 			return notKept("manifest", m.Digest)
@@ -140,10 +160,9 @@ func (f *prefetching) children(ctx context.Context, m cache.Manifest, parsed *oc
 
 // blob fetches a blob that is not stored, and waits until it is.
 func (f *prefetching) blob(ctx context.Context, d oci.Descriptor) error {
-	if f.seen[d.Digest] {
-		return nil
+	if again, err := f.walked(d.Digest); again || err != nil {
+		return err
 	}
-	f.seen[d.Digest] = true
 	stored, err := f.repository.HasBlob(ctx, d.Digest)
 	if err != nil || stored {
 		return err

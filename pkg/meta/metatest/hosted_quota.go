@@ -77,6 +77,19 @@ func testHostedQuotas(t *testing.T, open Open) {
 		}
 		w.consistent()
 	})
+	t.Run("W257 is counted under the largest quotas, too", func(t *testing.T) {
+		w := newWorld(t, open)
+		const most = 1 << 60 // as the admin API has it
+		w.allow(tenant.Quota{Bytes: most, Repositories: most, Manifests: most, Tags: most})
+		w.allowAll(tenant.Quota{Repositories: most, Manifests: most, Tags: most})
+		r := w.repo("app")
+		image := w.image(nil, w.push(r, "config"))
+		w.put(r, image, "v1")
+		w.must(w.tryDelete(r, image.Manifest.Digest))
+		w.must(w.Store.DeleteRepository(t.Context(), cause(), r))
+		w.collectAll()
+		w.consistent()
+	})
 	t.Run("W258 pushes, mounts and undeletes stop at each quota, and change nothing", func(t *testing.T) {
 		w := newWorld(t, open)
 		r := w.repo("app")

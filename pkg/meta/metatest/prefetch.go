@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -73,9 +74,9 @@ func testPrefetches(t *testing.T, open Open) {
 		if !ok || p.Run.Number != 1 || p.Run.Listed || p.TenantSlug == "" || p.Slug != "base" {
 			t.Fatalf("%+v, %v", p, ok)
 		}
-		w.must(w.Store.AddPrefetchReferences(t.Context(), first, []string{"a:1", "b:1", "c:1"}))
-		w.must(w.Store.AddPrefetchReferences(t.Context(), first, []string{"c:1"}))
-		w.must(w.Store.ListedPrefetch(t.Context(), first, true))
+		w.addReferences(first, false, "a:1", "b:1", "c:1")
+		w.addReferences(first, false, "c:1")
+		w.must(w.Store.ListedPrefetch(t.Context(), first))
 		w.wantNext(first, "a:1")
 		w.must(w.Store.RecordPrefetch(t.Context(), first, "a:1", meta.PrefetchResult{State: meta.PrefetchDone, Bytes: 10}))
 		w.must(w.Store.RecordPrefetch(t.Context(), first, "a:1", meta.PrefetchResult{State: meta.PrefetchDone, Bytes: 10})) // counts once
@@ -86,12 +87,13 @@ func testPrefetches(t *testing.T, open Open) {
 		}
 		w.Advance(hold + time.Second)
 		p, second, ok := w.claimPrefetch()
-		if !ok || p.Run.Number != 1 || !p.Run.Listed || !p.Run.Limited || p.Run.Total != 3 || p.Run.Done != 1 || p.Run.Bytes != 10 {
+		if !ok || p.Run.Number != 1 || !p.Run.Listed || p.Run.Limited || p.Run.Total != 3 || p.Run.Done != 1 || p.Run.Bytes != 10 {
 			t.Fatalf("%+v, %v", p.Run, ok)
 		}
+		_, added := w.Store.AddPrefetchReferences(t.Context(), first, []string{"d:1"})
 		for _, err := range []error{
-			w.Store.HoldPrefetch(t.Context(), first), w.Store.AddPrefetchReferences(t.Context(), first, []string{"d:1"}),
-			w.Store.ListedPrefetch(t.Context(), first, false), w.Store.EndPrefetch(t.Context(), cause(), first),
+			w.Store.HoldPrefetch(t.Context(), first), added,
+			w.Store.ListedPrefetch(t.Context(), first), w.Store.EndPrefetch(t.Context(), cause(), first),
 			w.Store.RecordPrefetch(t.Context(), first, "c:1", meta.PrefetchResult{State: meta.PrefetchFailed}),
 		} {
 			w.refused(err, fault.Conflict, fault.EtagMismatch)
@@ -134,6 +136,28 @@ func testPrefetches(t *testing.T, open Open) {
 		}
 	})
 
+	t.Run("W238 have so many references at most, however often they are listed", func(t *testing.T) {
+		w := newWorld(t, open)
+		_, err := w.Store.CreatePrefetch(t.Context(), cause(), w.prefetch("base"))
+		w.must(err)
+		_, step, _ := w.claimPrefetch()
+		many := func(from, to int) []string {
+			var names []string
+			for i := from; i < to; i++ {
+				names = append(names, fmt.Sprintf("a:%d", i))
+			}
+			return names
+		}
+		w.addReferences(step, false, many(0, meta.MaxPrefetched-1)...)
+		w.addReferences(step, true, many(meta.MaxPrefetched, meta.MaxPrefetched+2)...)
+		w.addReferences(step, true, "b:1")
+		p, err := w.Store.FindPrefetch(t.Context(), w.tenant, "base")
+		w.must(err)
+		if p.Run.Total != meta.MaxPrefetched || !p.Run.Limited {
+			t.Errorf("%+v", p.Run)
+		}
+	})
+
 	t.Run("W238 end with a change, and run when they are asked to", func(t *testing.T) {
 		w := newWorld(t, open)
 		made, err := w.Store.CreatePrefetch(t.Context(), cause(), w.prefetch("base"))
@@ -142,7 +166,7 @@ func testPrefetches(t *testing.T, open Open) {
 		if !ok {
 			t.Fatal("no run")
 		}
-		w.must(w.Store.AddPrefetchReferences(t.Context(), step, []string{"a:1"}))
+		w.addReferences(step, false, "a:1")
 		made.Interval = 0
 		made, err = w.Store.UpdatePrefetch(t.Context(), cause(), made)
 		w.must(err)
@@ -159,6 +183,16 @@ func testPrefetches(t *testing.T, open Open) {
 			t.Error("it does not run when it is asked for")
 		}
 	})
+}
+
+// addReferences adds references to a run; limited says that they are not all of them.
+func (w world) addReferences(s meta.PrefetchStep, limited bool, references ...string) {
+	w.t.Helper()
+	got, err := w.Store.AddPrefetchReferences(w.t.Context(), s, references)
+	w.must(err)
+	if got != limited {
+		w.t.Errorf("limited is %v", got)
+	}
 }
 
 func (w world) wantNext(s meta.PrefetchStep, want string) {

@@ -42,10 +42,14 @@ UPDATE prefetch_runs SET due_at = berth_now() + CAST($5 AS interval)` + ofPrefet
 INSERT INTO prefetch_references (tenant_id, slug, reference, state, attempts, digest, bytes, failure, updated_at)
 VALUES ($1, $2, $3, 'pending', 0, '', 0, '', berth_now()) ON CONFLICT DO NOTHING`
 
-	listedPrefetch = `
-UPDATE prefetch_runs SET listed = true, limited = $3, failure = '',
+	countPrefetchReferences = `SELECT count(*) FROM prefetch_references i WHERE i.tenant_id = $1 AND i.slug = $2`
+
+	addedPrefetchReferences = `
+UPDATE prefetch_runs SET limited = limited OR $3,
        total = (SELECT count(*) FROM prefetch_references i WHERE i.tenant_id = $1 AND i.slug = $2)
  WHERE tenant_id = $1 AND slug = $2`
+
+	listedPrefetch = `UPDATE prefetch_runs SET listed = true, failure = '' WHERE tenant_id = $1 AND slug = $2`
 
 	nextPrefetch = selectPrefetchReference + ` AND i.state = 'pending' ORDER BY i.attempts, i.reference LIMIT 1`
 
@@ -128,21 +132,29 @@ func (s *Records) HoldPrefetch(ctx context.Context, step meta.PrefetchStep) erro
 }
 
 // AddPrefetchReferences implements meta.PrefetchRuns.
-func (s *Records) AddPrefetchReferences(ctx context.Context, step meta.PrefetchStep, references []string) error {
-	return s.prefetchStep(ctx, step, func(t Tx) error {
-		for _, r := range references {
+func (s *Records) AddPrefetchReferences(ctx context.Context, step meta.PrefetchStep, references []string) (bool, error) {
+	var limited bool
+	err := s.prefetchStep(ctx, step, func(t Tx) error {
+		var n int
+		if _, err := t.Find(countPrefetchReferences, []any{step.Tenant, step.Prefetch}, &n); err != nil {
+			return err
+		}
+		fit := min(max(meta.MaxPrefetched-n, 0), len(references))
+		limited = fit < len(references)
+		for _, r := range references[:fit] {
 			if err := t.Queue(addPrefetchReference, step.Tenant, step.Prefetch, r); err != nil {
 				return err
 			}
 		}
-		return nil
+		return t.Queue(addedPrefetchReferences, step.Tenant, step.Prefetch, limited)
 	})
+	return limited, err
 }
 
 // ListedPrefetch implements meta.PrefetchRuns.
-func (s *Records) ListedPrefetch(ctx context.Context, step meta.PrefetchStep, limited bool) error {
+func (s *Records) ListedPrefetch(ctx context.Context, step meta.PrefetchStep) error {
 	return s.prefetchStep(ctx, step, func(t Tx) error {
-		return t.Queue(listedPrefetch, step.Tenant, step.Prefetch, limited)
+		return t.Queue(listedPrefetch, step.Tenant, step.Prefetch)
 	})
 }
 
