@@ -25,6 +25,7 @@ const (
 	KeysRotated     = "signingKeys.rotate"
 	StartedScrub    = "scrub.start"
 	RebuiltSearch   = "search.rebuild"
+	RecountedUsage  = "usage.recount" // of a tenant
 	StoppedScrub    = "scrub.stop"
 )
 

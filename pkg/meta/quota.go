@@ -1,6 +1,10 @@
 package meta
 
-import "context"
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
 
 // Hosted is what registries hold: rows that are there, also of deleted repositories until these
 // are removed for good. Nothing of it is cached.
@@ -21,6 +25,6 @@ type Quotas interface {
 	// what RecountHosted named; it returns how many rows it did. Writes between two steps are
 	// counted. Until all of a tenant is counted, quotas are held against what was.
 	CountHosted(ctx context.Context, limit int) (int, error)
-	// RecountHosted makes CountHosted begin again, for all tenants.
-	RecountHosted(ctx context.Context) error
+	// RecountHosted makes CountHosted begin again with the tenant.
+	RecountHosted(ctx context.Context, by Cause, id tenant.ID) error
 }

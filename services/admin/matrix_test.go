@@ -231,6 +231,7 @@ var matrixRows = map[string]struct {
 
 	"GetScrub":           {&pb.GetScrubRequest{}, false},
 	"GetSearchIndex":     {&pb.GetSearchIndexRequest{}, false},
+	"RecountUsage":       {&pb.RecountUsageRequest{Name: "tenants/t-{s}/usage"}, false},
 	"RebuildSearchIndex": {&pb.RebuildSearchIndexRequest{}, false},
 	"SearchContent":      {&pb.SearchContentRequest{Name: "tenants/t-{s}", Query: "app"}, false},
 

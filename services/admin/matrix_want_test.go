@@ -15,7 +15,7 @@ var (
 	operatorsOnly = []string{
 		"CreateTenant", "ListTenants", "UpdateTenant", "DeleteTenant", "UndeleteTenant", "SuspendTenant", "ResumeTenant",
 		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys", "ListOperatorEvents",
-		"GetScrub", "StartScrub", "StopScrub", "GetSearchIndex", "RebuildSearchIndex",
+		"GetScrub", "StartScrub", "StopScrub", "GetSearchIndex", "RebuildSearchIndex", "RecountUsage",
 		"CreateOperator", "GetOperator", "ListOperators", "UpdateOperator", "DeleteOperator", "CreateOperatorToken", "ListOperatorTokens", "DeleteOperatorToken",
 	}
 	ofCallers       = []string{"GetCaller", "ListCallerAccessRules"}

@@ -5,6 +5,20 @@ import (
 	"testing"
 )
 
+func TestW265_AnOperatorHasUsageCountedAgain(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	got := a.call(200, "POST", "/v1/tenants/acme/usage:recount", "")
+	if hosted, _ := got["hosted"].(map[string]any); hosted["counting"] != true || got["name"] != "tenants/acme/usage" {
+		t.Errorf("%v", got)
+	}
+	events, _ := a.call(200, "GET", "/v1/tenants/acme/events", "")["events"].([]any)
+	if newest, _ := events[0].(map[string]any); newest["verb"] != "usage.recount" || newest["actor"] != "operator" {
+		t.Errorf("%v", events[0])
+	}
+	a.call(404, "POST", "/v1/tenants/other/usage:recount", "")
+}
+
 func TestW263_QuotasAreOfATenantAndOfARegistry(t *testing.T) {
 	a := newAPI(t)
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", `{"max_tags": "500"}`)

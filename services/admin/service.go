@@ -44,6 +44,9 @@ type Store interface {
 	// UsagePeriods is that of meta.UsageHours.
 	UsagePeriods(ctx context.Context, t tenant.ID, q meta.UsageQuery) ([]meta.UsagePeriod, error)
 
+	// RecountHosted is that of meta.Quotas.
+	RecountHosted(ctx context.Context, by meta.Cause, id tenant.ID) error
+
 	// These are of meta.WebhookDeliveries.
 	FindDelivery(ctx context.Context, w meta.Webhook, id int64) (meta.Delivery, error)
 	DeliveriesBetween(ctx context.Context, w meta.Webhook, state meta.DeliveryState, b meta.Between[int64]) ([]meta.Delivery, error)

@@ -92,6 +92,7 @@ var meanings = map[string]string{
 	"retentionPolicy.run":     "A run of a retention policy ended; the changes say what it deleted, or would delete if it was enforced.",
 	"retentionPolicy.start":   "A run of a retention policy was asked for.",
 	"retentionPolicy.update":  "A retention policy was changed.",
+	"usage.recount":           "What the registries hold began to be counted again, as an operator asked.",
 	"search.rebuild":          "A comparison of the search index with all content was started by an operator.",
 	"scrub.start":             "The scrub was started by an operator.",
 	"scrub.stop":              "The scrub was stopped by an operator.",

@@ -203,6 +203,41 @@ func testHostedQuotas(t *testing.T, open Open) {
 		}
 		w.consistent()
 	})
+	t.Run("W265 counts that are wrong are mended, also if that is asked for while they are counted", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		for i := range 4 {
+			w.pushImage(r, fmt.Sprintf("v%d", i), "config", fmt.Sprintf("layer %d", i))
+		}
+		want := w.hosted()
+		w.must(w.Store.RecountHosted(t.Context(), cause(), w.tenant))
+		for range 3 {
+			_, err := w.Store.CountHosted(t.Context(), 2)
+			w.must(err)
+		}
+		var steps sync.WaitGroup
+		steps.Go(func() {
+			for range 3 {
+				if _, err := w.Store.CountHosted(t.Context(), 2); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		w.must(w.Store.RecountHosted(t.Context(), cause(), w.tenant))
+		steps.Wait()
+		if !w.hosted().Counting {
+			t.Error("it is not counted again")
+		}
+		for n := 1; n > 0; {
+			var err error
+			n, err = w.Store.CountHosted(t.Context(), 100)
+			w.must(err)
+		}
+		if got := w.hosted(); got != want {
+			t.Errorf("the registry holds %+v, want %+v", got, want)
+		}
+		w.consistent()
+	})
 	t.Run("W262 what was there is counted in steps while pushes and deletes continue", func(t *testing.T) {
 		w, cached := newCache(t, open)
 		w.fetched(cached, w.image(nil, w.fill(cached, "cached")), "v1")
@@ -214,7 +249,7 @@ func testHostedQuotas(t *testing.T, open Open) {
 		}
 		w.must(w.tryDelete(w.repo("app-3"), images[3].Digest))
 		want := w.hosted()
-		w.must(w.Store.RecountHosted(t.Context()))
+		w.must(w.Store.RecountHosted(t.Context(), cause(), w.tenant))
 		steps := 0
 		for ; ; steps++ {
 			n, err := w.Store.CountHosted(t.Context(), 3)

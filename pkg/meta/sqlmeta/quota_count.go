@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"context"
 
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -25,6 +26,7 @@ const (
 	lockUsageRow = findUsageRow + ` FOR NO KEY UPDATE`
 
 	findCounting = `SELECT c.repo_id, c.kind, c.key FROM usage_counting c WHERE c.tenant_id = $1`
+	lockCounting = findCounting + ` FOR UPDATE` // RecountHosted waits
 	setCounting  = `UPDATE usage_counting SET repo_id = $2, kind = $3, key = $4 WHERE tenant_id = $1`
 	endCounting  = `DELETE FROM usage_counting WHERE tenant_id = $1`
 
@@ -54,8 +56,9 @@ ON CONFLICT (tenant_id, registry_id, digest) DO UPDATE SET links = registry_blob
 UPDATE registry_usage SET bytes = bytes + $3, repositories = repositories + $4, manifests = manifests + $5, tags = tags + $6
  WHERE tenant_id = $1 AND registry_id = $2`
 
-	recountOlder = `UPDATE usage_counting SET repo_id = 0, kind = 0, key = $1`
-	recountAll   = `INSERT INTO usage_counting (tenant_id, repo_id, kind, key) SELECT t.id, 0, 0, $1 FROM tenants t WHERE TRUE ON CONFLICT (tenant_id) DO NOTHING`
+	recount = `
+INSERT INTO usage_counting (tenant_id, repo_id, kind, key) VALUES ($1, 0, 0, $2)
+    ON CONFLICT (tenant_id) DO UPDATE SET repo_id = 0, kind = 0, key = $2`
 )
 
 // countStep is how many rows are counted in one transaction: SQLite's one writer is held for a
@@ -85,13 +88,12 @@ func (s *Records) CountHosted(ctx context.Context, limit int) (int, error) {
 }
 
 // RecountHosted implements meta.Quotas.
-func (s *Records) RecountHosted(ctx context.Context) error {
-	return s.engine.Write(ctx, noTenant, func(t Tx) error {
-		if _, err := t.Exec(recountOlder, []byte{}); err != nil {
+func (s *Records) RecountHosted(ctx context.Context, by meta.Cause, id tenant.ID) error {
+	return s.engine.Write(ctx, id, func(t Tx) error {
+		if err := Event(t, by, id, meta.RecountedUsage, "usage"); err != nil {
 			return err
 		}
-		_, err := t.Exec(recountAll, []byte{})
-		return err
+		return t.Queue(recount, id, []byte{})
 	})
 }
 
@@ -111,7 +113,7 @@ func (c *counting) step() error {
 	if _, err := c.Find(c.Pick(findUsageRow, lockUsageRow), []any{c.tenant}, &one); err != nil {
 		return err
 	}
-	there, err := c.Find(findCounting, []any{c.tenant}, &c.repo, &c.kind, &c.key)
+	there, err := c.Find(c.Pick(findCounting, lockCounting), []any{c.tenant}, &c.repo, &c.kind, &c.key)
 	if err != nil || !there {
 		return err
 	}

@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/prefetch.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cberth/admin/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xaa\xba\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a!berth/admin/v1/content_size.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/prefetch.proto\x1a\x1cberth/admin/v1/promote.proto\x1a#berth/admin/v1/promotion_gate.proto\x1a\x1eberth/admin/v1/pull_rule.proto\x1a\x1aberth/admin/v1/purge.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1eberth/admin/v1/retention.proto\x1a%berth/admin/v1/retention_policy.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a\x1bberth/admin/v1/search.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cberth/admin/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xa9\xbb\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -184,7 +184,8 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12{\n" +
 	"\x12ListOperatorEvents\x12).berth.admin.v1.ListOperatorEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/events\x12j\n" +
-	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12\x81\x01\n" +
+	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12}\n" +
+	"\fRecountUsage\x12#.berth.admin.v1.RecountUsageRequest\x1a\x15.berth.admin.v1.Usage\"1\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{name=tenants/*/usage}:recount\x12\x81\x01\n" +
 	"\tListUsage\x12 .berth.admin.v1.ListUsageRequest\x1a!.berth.admin.v1.ListUsageResponse\"/\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=tenants/*}/usagePeriods\x12v\n" +
 	"\x0eCreateOperator\x12%.berth.admin.v1.CreateOperatorRequest\x1a\x18.berth.admin.v1.Operator\"#\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x19:\boperator\"\r/v1/operators\x12o\n" +
 	"\vGetOperator\x12\".berth.admin.v1.GetOperatorRequest\x1a\x18.berth.admin.v1.Operator\"\"\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=operators/*}\x12w\n" +
@@ -351,103 +352,104 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListEventsRequest)(nil),                   // 141: berth.admin.v1.ListEventsRequest
 	(*ListOperatorEventsRequest)(nil),           // 142: berth.admin.v1.ListOperatorEventsRequest
 	(*GetUsageRequest)(nil),                     // 143: berth.admin.v1.GetUsageRequest
-	(*ListUsageRequest)(nil),                    // 144: berth.admin.v1.ListUsageRequest
-	(*CreateOperatorRequest)(nil),               // 145: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 146: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 147: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 148: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 149: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 150: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 151: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 152: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 153: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 154: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 155: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 156: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 157: berth.admin.v1.StopScrubRequest
-	(*GetSearchIndexRequest)(nil),               // 158: berth.admin.v1.GetSearchIndexRequest
-	(*RebuildSearchIndexRequest)(nil),           // 159: berth.admin.v1.RebuildSearchIndexRequest
-	(*CreateBackupRequest)(nil),                 // 160: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 161: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 162: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 163: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 164: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 165: berth.admin.v1.Deletion
-	(*PurgeDigestResponse)(nil),                 // 166: berth.admin.v1.PurgeDigestResponse
-	(*Registry)(nil),                            // 167: berth.admin.v1.Registry
-	(*ContentSize)(nil),                         // 168: berth.admin.v1.ContentSize
-	(*ListRegistriesResponse)(nil),              // 169: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 170: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 171: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 172: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 173: berth.admin.v1.ListTagsResponse
-	(*SearchContentResponse)(nil),               // 174: berth.admin.v1.SearchContentResponse
-	(*ListTagHistoryResponse)(nil),              // 175: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 176: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 177: berth.admin.v1.ListDeletedManifestsResponse
-	(*PromoteImageResponse)(nil),                // 178: berth.admin.v1.PromoteImageResponse
-	(*ListNameClaimsResponse)(nil),              // 179: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 180: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 181: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 182: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 183: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 184: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 185: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 186: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 187: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 188: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 189: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 190: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 191: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 192: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 193: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 194: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 195: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 196: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 197: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 198: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 199: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 200: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 201: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 202: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 203: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 204: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 205: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 206: berth.admin.v1.ListTagRulesResponse
-	(*PromotionGate)(nil),                       // 207: berth.admin.v1.PromotionGate
-	(*ListPromotionGatesResponse)(nil),          // 208: berth.admin.v1.ListPromotionGatesResponse
-	(*PullRule)(nil),                            // 209: berth.admin.v1.PullRule
-	(*ListPullRulesResponse)(nil),               // 210: berth.admin.v1.ListPullRulesResponse
-	(*Webhook)(nil),                             // 211: berth.admin.v1.Webhook
-	(*ListWebhooksResponse)(nil),                // 212: berth.admin.v1.ListWebhooksResponse
-	(*WebhookDelivery)(nil),                     // 213: berth.admin.v1.WebhookDelivery
-	(*ListWebhookDeliveriesResponse)(nil),       // 214: berth.admin.v1.ListWebhookDeliveriesResponse
-	(*Prefetch)(nil),                            // 215: berth.admin.v1.Prefetch
-	(*ListPrefetchesResponse)(nil),              // 216: berth.admin.v1.ListPrefetchesResponse
-	(*ListPrefetchedReferencesResponse)(nil),    // 217: berth.admin.v1.ListPrefetchedReferencesResponse
-	(*RetentionPolicy)(nil),                     // 218: berth.admin.v1.RetentionPolicy
-	(*ListRetentionPoliciesResponse)(nil),       // 219: berth.admin.v1.ListRetentionPoliciesResponse
-	(*SimulateRetentionResponse)(nil),           // 220: berth.admin.v1.SimulateRetentionResponse
-	(*ExplainRetentionResponse)(nil),            // 221: berth.admin.v1.ExplainRetentionResponse
-	(*TestAccessResponse)(nil),                  // 222: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 223: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 224: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 225: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 226: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 227: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 228: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 229: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 230: berth.admin.v1.Usage
-	(*ListUsageResponse)(nil),                   // 231: berth.admin.v1.ListUsageResponse
-	(*Operator)(nil),                            // 232: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 233: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 234: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 235: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 236: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 237: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 238: berth.admin.v1.Scrub
-	(*SearchIndex)(nil),                         // 239: berth.admin.v1.SearchIndex
-	(*Backup)(nil),                              // 240: berth.admin.v1.Backup
+	(*RecountUsageRequest)(nil),                 // 144: berth.admin.v1.RecountUsageRequest
+	(*ListUsageRequest)(nil),                    // 145: berth.admin.v1.ListUsageRequest
+	(*CreateOperatorRequest)(nil),               // 146: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 147: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 148: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 149: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 150: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 151: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 152: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 153: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 154: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 155: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 156: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 157: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 158: berth.admin.v1.StopScrubRequest
+	(*GetSearchIndexRequest)(nil),               // 159: berth.admin.v1.GetSearchIndexRequest
+	(*RebuildSearchIndexRequest)(nil),           // 160: berth.admin.v1.RebuildSearchIndexRequest
+	(*CreateBackupRequest)(nil),                 // 161: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 162: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 163: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 164: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 165: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 166: berth.admin.v1.Deletion
+	(*PurgeDigestResponse)(nil),                 // 167: berth.admin.v1.PurgeDigestResponse
+	(*Registry)(nil),                            // 168: berth.admin.v1.Registry
+	(*ContentSize)(nil),                         // 169: berth.admin.v1.ContentSize
+	(*ListRegistriesResponse)(nil),              // 170: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 171: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 172: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 173: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 174: berth.admin.v1.ListTagsResponse
+	(*SearchContentResponse)(nil),               // 175: berth.admin.v1.SearchContentResponse
+	(*ListTagHistoryResponse)(nil),              // 176: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 177: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 178: berth.admin.v1.ListDeletedManifestsResponse
+	(*PromoteImageResponse)(nil),                // 179: berth.admin.v1.PromoteImageResponse
+	(*ListNameClaimsResponse)(nil),              // 180: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 181: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 182: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 183: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 184: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 185: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 186: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 187: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 188: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 189: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 190: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 191: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 192: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 193: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 194: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 195: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 196: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 197: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 198: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 199: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 200: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 201: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 202: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 203: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 204: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 205: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 206: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 207: berth.admin.v1.ListTagRulesResponse
+	(*PromotionGate)(nil),                       // 208: berth.admin.v1.PromotionGate
+	(*ListPromotionGatesResponse)(nil),          // 209: berth.admin.v1.ListPromotionGatesResponse
+	(*PullRule)(nil),                            // 210: berth.admin.v1.PullRule
+	(*ListPullRulesResponse)(nil),               // 211: berth.admin.v1.ListPullRulesResponse
+	(*Webhook)(nil),                             // 212: berth.admin.v1.Webhook
+	(*ListWebhooksResponse)(nil),                // 213: berth.admin.v1.ListWebhooksResponse
+	(*WebhookDelivery)(nil),                     // 214: berth.admin.v1.WebhookDelivery
+	(*ListWebhookDeliveriesResponse)(nil),       // 215: berth.admin.v1.ListWebhookDeliveriesResponse
+	(*Prefetch)(nil),                            // 216: berth.admin.v1.Prefetch
+	(*ListPrefetchesResponse)(nil),              // 217: berth.admin.v1.ListPrefetchesResponse
+	(*ListPrefetchedReferencesResponse)(nil),    // 218: berth.admin.v1.ListPrefetchedReferencesResponse
+	(*RetentionPolicy)(nil),                     // 219: berth.admin.v1.RetentionPolicy
+	(*ListRetentionPoliciesResponse)(nil),       // 220: berth.admin.v1.ListRetentionPoliciesResponse
+	(*SimulateRetentionResponse)(nil),           // 221: berth.admin.v1.SimulateRetentionResponse
+	(*ExplainRetentionResponse)(nil),            // 222: berth.admin.v1.ExplainRetentionResponse
+	(*TestAccessResponse)(nil),                  // 223: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 224: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 225: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 226: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 227: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 228: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 229: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 230: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 231: berth.admin.v1.Usage
+	(*ListUsageResponse)(nil),                   // 232: berth.admin.v1.ListUsageResponse
+	(*Operator)(nil),                            // 233: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 234: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 235: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 236: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 237: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 238: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 239: berth.admin.v1.Scrub
+	(*SearchIndex)(nil),                         // 240: berth.admin.v1.SearchIndex
+	(*Backup)(nil),                              // 241: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -594,190 +596,192 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	141, // 141: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
 	142, // 142: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
 	143, // 143: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	144, // 144: berth.admin.v1.AdminService.ListUsage:input_type -> berth.admin.v1.ListUsageRequest
-	145, // 145: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	146, // 146: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	147, // 147: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	148, // 148: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	149, // 149: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	150, // 150: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	151, // 151: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	152, // 152: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	153, // 153: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	154, // 154: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	155, // 155: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	156, // 156: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	157, // 157: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	158, // 158: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
-	159, // 159: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
-	160, // 160: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	161, // 161: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	162, // 162: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	163, // 163: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	163, // 164: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	164, // 165: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	163, // 166: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	165, // 167: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	163, // 168: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	163, // 169: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	163, // 170: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	166, // 171: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
-	167, // 172: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	167, // 173: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	168, // 174: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
-	169, // 175: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	167, // 176: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	165, // 177: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	167, // 178: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	170, // 179: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	168, // 180: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
-	171, // 181: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	172, // 182: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	170, // 183: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
-	173, // 184: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	174, // 185: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
-	175, // 186: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	172, // 187: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	176, // 188: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	177, // 189: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	172, // 190: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	178, // 191: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
-	179, // 192: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	172, // 193: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	180, // 194: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	181, // 195: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	181, // 196: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	182, // 197: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	181, // 198: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	172, // 199: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	172, // 200: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	183, // 201: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	184, // 202: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	185, // 203: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	186, // 204: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	186, // 205: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	187, // 206: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	186, // 207: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	172, // 208: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	188, // 209: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	188, // 210: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	189, // 211: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	188, // 212: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	188, // 213: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	172, // 214: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	190, // 215: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	190, // 216: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	191, // 217: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	190, // 218: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	172, // 219: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	190, // 220: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	192, // 221: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	192, // 222: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	193, // 223: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	192, // 224: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	172, // 225: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	172, // 226: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	194, // 227: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	172, // 228: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	195, // 229: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	196, // 230: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	172, // 231: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	197, // 232: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	197, // 233: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	198, // 234: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	172, // 235: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	199, // 236: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	199, // 237: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	200, // 238: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	199, // 239: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	172, // 240: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	172, // 241: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	201, // 242: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	202, // 243: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	172, // 244: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	203, // 245: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	203, // 246: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	204, // 247: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	203, // 248: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	172, // 249: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	205, // 250: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	205, // 251: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	206, // 252: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	205, // 253: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	172, // 254: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	207, // 255: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	207, // 256: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
-	208, // 257: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
-	207, // 258: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
-	172, // 259: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
-	209, // 260: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
-	209, // 261: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
-	210, // 262: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
-	209, // 263: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
-	172, // 264: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
-	211, // 265: berth.admin.v1.AdminService.CreateWebhook:output_type -> berth.admin.v1.Webhook
-	211, // 266: berth.admin.v1.AdminService.GetWebhook:output_type -> berth.admin.v1.Webhook
-	212, // 267: berth.admin.v1.AdminService.ListWebhooks:output_type -> berth.admin.v1.ListWebhooksResponse
-	211, // 268: berth.admin.v1.AdminService.UpdateWebhook:output_type -> berth.admin.v1.Webhook
-	172, // 269: berth.admin.v1.AdminService.DeleteWebhook:output_type -> google.protobuf.Empty
-	213, // 270: berth.admin.v1.AdminService.GetWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
-	214, // 271: berth.admin.v1.AdminService.ListWebhookDeliveries:output_type -> berth.admin.v1.ListWebhookDeliveriesResponse
-	213, // 272: berth.admin.v1.AdminService.RedeliverWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
-	215, // 273: berth.admin.v1.AdminService.CreatePrefetch:output_type -> berth.admin.v1.Prefetch
-	215, // 274: berth.admin.v1.AdminService.GetPrefetch:output_type -> berth.admin.v1.Prefetch
-	216, // 275: berth.admin.v1.AdminService.ListPrefetches:output_type -> berth.admin.v1.ListPrefetchesResponse
-	215, // 276: berth.admin.v1.AdminService.UpdatePrefetch:output_type -> berth.admin.v1.Prefetch
-	172, // 277: berth.admin.v1.AdminService.DeletePrefetch:output_type -> google.protobuf.Empty
-	215, // 278: berth.admin.v1.AdminService.RunPrefetch:output_type -> berth.admin.v1.Prefetch
-	217, // 279: berth.admin.v1.AdminService.ListPrefetchedReferences:output_type -> berth.admin.v1.ListPrefetchedReferencesResponse
-	218, // 280: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	218, // 281: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	219, // 282: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
-	218, // 283: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	172, // 284: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
-	218, // 285: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
-	220, // 286: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
-	221, // 287: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
-	222, // 288: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	223, // 289: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	223, // 290: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	224, // 291: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	223, // 292: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	172, // 293: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	225, // 294: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	225, // 295: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	226, // 296: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	226, // 297: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	225, // 298: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	172, // 299: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	227, // 300: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	204, // 301: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	228, // 302: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	172, // 303: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	229, // 304: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	229, // 305: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	230, // 306: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	231, // 307: berth.admin.v1.AdminService.ListUsage:output_type -> berth.admin.v1.ListUsageResponse
-	232, // 308: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	232, // 309: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	233, // 310: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	232, // 311: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	172, // 312: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	234, // 313: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	235, // 314: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	172, // 315: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	236, // 316: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	237, // 317: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	238, // 318: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	238, // 319: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	238, // 320: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	239, // 321: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
-	239, // 322: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
-	240, // 323: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	240, // 324: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	172, // 325: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	163, // [163:326] is the sub-list for method output_type
-	0,   // [0:163] is the sub-list for method input_type
+	144, // 144: berth.admin.v1.AdminService.RecountUsage:input_type -> berth.admin.v1.RecountUsageRequest
+	145, // 145: berth.admin.v1.AdminService.ListUsage:input_type -> berth.admin.v1.ListUsageRequest
+	146, // 146: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	147, // 147: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	148, // 148: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	149, // 149: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	150, // 150: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	151, // 151: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	152, // 152: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	153, // 153: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	154, // 154: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	155, // 155: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	156, // 156: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	157, // 157: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	158, // 158: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	159, // 159: berth.admin.v1.AdminService.GetSearchIndex:input_type -> berth.admin.v1.GetSearchIndexRequest
+	160, // 160: berth.admin.v1.AdminService.RebuildSearchIndex:input_type -> berth.admin.v1.RebuildSearchIndexRequest
+	161, // 161: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	162, // 162: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	163, // 163: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	164, // 164: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	164, // 165: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	165, // 166: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	164, // 167: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	166, // 168: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	164, // 169: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	164, // 170: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	164, // 171: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	167, // 172: berth.admin.v1.AdminService.PurgeDigest:output_type -> berth.admin.v1.PurgeDigestResponse
+	168, // 173: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	168, // 174: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	169, // 175: berth.admin.v1.AdminService.GetRegistrySize:output_type -> berth.admin.v1.ContentSize
+	170, // 176: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	168, // 177: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	166, // 178: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	168, // 179: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	171, // 180: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	169, // 181: berth.admin.v1.AdminService.GetRepositorySize:output_type -> berth.admin.v1.ContentSize
+	172, // 182: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	173, // 183: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	171, // 184: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	174, // 185: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	175, // 186: berth.admin.v1.AdminService.SearchContent:output_type -> berth.admin.v1.SearchContentResponse
+	176, // 187: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	173, // 188: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	177, // 189: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	178, // 190: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	173, // 191: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	179, // 192: berth.admin.v1.AdminService.PromoteImage:output_type -> berth.admin.v1.PromoteImageResponse
+	180, // 193: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	173, // 194: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	181, // 195: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	182, // 196: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	182, // 197: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	183, // 198: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	182, // 199: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	173, // 200: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	173, // 201: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	184, // 202: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	185, // 203: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	186, // 204: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	187, // 205: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	187, // 206: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	188, // 207: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	187, // 208: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	173, // 209: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	189, // 210: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	189, // 211: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	190, // 212: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	189, // 213: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	189, // 214: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	173, // 215: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	191, // 216: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	191, // 217: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	192, // 218: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	191, // 219: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	173, // 220: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	191, // 221: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	193, // 222: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	193, // 223: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	194, // 224: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	193, // 225: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	173, // 226: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	173, // 227: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	195, // 228: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	173, // 229: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	196, // 230: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	197, // 231: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	173, // 232: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	198, // 233: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	198, // 234: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	199, // 235: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	173, // 236: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	200, // 237: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	200, // 238: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	201, // 239: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	200, // 240: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	173, // 241: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	173, // 242: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	202, // 243: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	203, // 244: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	173, // 245: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	204, // 246: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	204, // 247: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	205, // 248: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	204, // 249: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	173, // 250: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	206, // 251: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	206, // 252: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	207, // 253: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	206, // 254: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	173, // 255: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	208, // 256: berth.admin.v1.AdminService.CreatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	208, // 257: berth.admin.v1.AdminService.GetPromotionGate:output_type -> berth.admin.v1.PromotionGate
+	209, // 258: berth.admin.v1.AdminService.ListPromotionGates:output_type -> berth.admin.v1.ListPromotionGatesResponse
+	208, // 259: berth.admin.v1.AdminService.UpdatePromotionGate:output_type -> berth.admin.v1.PromotionGate
+	173, // 260: berth.admin.v1.AdminService.DeletePromotionGate:output_type -> google.protobuf.Empty
+	210, // 261: berth.admin.v1.AdminService.CreatePullRule:output_type -> berth.admin.v1.PullRule
+	210, // 262: berth.admin.v1.AdminService.GetPullRule:output_type -> berth.admin.v1.PullRule
+	211, // 263: berth.admin.v1.AdminService.ListPullRules:output_type -> berth.admin.v1.ListPullRulesResponse
+	210, // 264: berth.admin.v1.AdminService.UpdatePullRule:output_type -> berth.admin.v1.PullRule
+	173, // 265: berth.admin.v1.AdminService.DeletePullRule:output_type -> google.protobuf.Empty
+	212, // 266: berth.admin.v1.AdminService.CreateWebhook:output_type -> berth.admin.v1.Webhook
+	212, // 267: berth.admin.v1.AdminService.GetWebhook:output_type -> berth.admin.v1.Webhook
+	213, // 268: berth.admin.v1.AdminService.ListWebhooks:output_type -> berth.admin.v1.ListWebhooksResponse
+	212, // 269: berth.admin.v1.AdminService.UpdateWebhook:output_type -> berth.admin.v1.Webhook
+	173, // 270: berth.admin.v1.AdminService.DeleteWebhook:output_type -> google.protobuf.Empty
+	214, // 271: berth.admin.v1.AdminService.GetWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
+	215, // 272: berth.admin.v1.AdminService.ListWebhookDeliveries:output_type -> berth.admin.v1.ListWebhookDeliveriesResponse
+	214, // 273: berth.admin.v1.AdminService.RedeliverWebhookDelivery:output_type -> berth.admin.v1.WebhookDelivery
+	216, // 274: berth.admin.v1.AdminService.CreatePrefetch:output_type -> berth.admin.v1.Prefetch
+	216, // 275: berth.admin.v1.AdminService.GetPrefetch:output_type -> berth.admin.v1.Prefetch
+	217, // 276: berth.admin.v1.AdminService.ListPrefetches:output_type -> berth.admin.v1.ListPrefetchesResponse
+	216, // 277: berth.admin.v1.AdminService.UpdatePrefetch:output_type -> berth.admin.v1.Prefetch
+	173, // 278: berth.admin.v1.AdminService.DeletePrefetch:output_type -> google.protobuf.Empty
+	216, // 279: berth.admin.v1.AdminService.RunPrefetch:output_type -> berth.admin.v1.Prefetch
+	218, // 280: berth.admin.v1.AdminService.ListPrefetchedReferences:output_type -> berth.admin.v1.ListPrefetchedReferencesResponse
+	219, // 281: berth.admin.v1.AdminService.CreateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	219, // 282: berth.admin.v1.AdminService.GetRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	220, // 283: berth.admin.v1.AdminService.ListRetentionPolicies:output_type -> berth.admin.v1.ListRetentionPoliciesResponse
+	219, // 284: berth.admin.v1.AdminService.UpdateRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	173, // 285: berth.admin.v1.AdminService.DeleteRetentionPolicy:output_type -> google.protobuf.Empty
+	219, // 286: berth.admin.v1.AdminService.RunRetentionPolicy:output_type -> berth.admin.v1.RetentionPolicy
+	221, // 287: berth.admin.v1.AdminService.SimulateRetention:output_type -> berth.admin.v1.SimulateRetentionResponse
+	222, // 288: berth.admin.v1.AdminService.ExplainRetention:output_type -> berth.admin.v1.ExplainRetentionResponse
+	223, // 289: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	224, // 290: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	224, // 291: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	225, // 292: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	224, // 293: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	173, // 294: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	226, // 295: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	226, // 296: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	227, // 297: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	227, // 298: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	226, // 299: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	173, // 300: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	228, // 301: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	205, // 302: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	229, // 303: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	173, // 304: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	230, // 305: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	230, // 306: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	231, // 307: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	231, // 308: berth.admin.v1.AdminService.RecountUsage:output_type -> berth.admin.v1.Usage
+	232, // 309: berth.admin.v1.AdminService.ListUsage:output_type -> berth.admin.v1.ListUsageResponse
+	233, // 310: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	233, // 311: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	234, // 312: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	233, // 313: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	173, // 314: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	235, // 315: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	236, // 316: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	173, // 317: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	237, // 318: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	238, // 319: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	239, // 320: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	239, // 321: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	239, // 322: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	240, // 323: berth.admin.v1.AdminService.GetSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	240, // 324: berth.admin.v1.AdminService.RebuildSearchIndex:output_type -> berth.admin.v1.SearchIndex
+	241, // 325: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	241, // 326: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	173, // 327: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	164, // [164:328] is the sub-list for method output_type
+	0,   // [0:164] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name

@@ -164,6 +164,7 @@ const (
 	AdminService_ListEvents_FullMethodName                   = "/berth.admin.v1.AdminService/ListEvents"
 	AdminService_ListOperatorEvents_FullMethodName           = "/berth.admin.v1.AdminService/ListOperatorEvents"
 	AdminService_GetUsage_FullMethodName                     = "/berth.admin.v1.AdminService/GetUsage"
+	AdminService_RecountUsage_FullMethodName                 = "/berth.admin.v1.AdminService/RecountUsage"
 	AdminService_ListUsage_FullMethodName                    = "/berth.admin.v1.AdminService/ListUsage"
 	AdminService_CreateOperator_FullMethodName               = "/berth.admin.v1.AdminService/CreateOperator"
 	AdminService_GetOperator_FullMethodName                  = "/berth.admin.v1.AdminService/GetOperator"
@@ -525,6 +526,9 @@ type AdminServiceClient interface {
 	ListOperatorEvents(ctx context.Context, in *ListOperatorEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error)
+	// Counts again what the registries of a tenant hold, in small steps beside other work. Until it
+	// is done, `hosted` says `counting`, and its numbers are too low.
+	RecountUsage(ctx context.Context, in *RecountUsageRequest, opts ...grpc.CallOption) (*Usage, error)
 	// Lists what a tenant used by the hour, day or month, the oldest first. The same as CSV is
 	// `GET /v1/tenants/{tenant}/usagePeriods:export`, and of all tenants, for the operator,
 	// `GET /v1/usagePeriods:export`.
@@ -2020,6 +2024,16 @@ func (c *adminServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, 
 	return out, nil
 }
 
+func (c *adminServiceClient) RecountUsage(ctx context.Context, in *RecountUsageRequest, opts ...grpc.CallOption) (*Usage, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Usage)
+	err := c.cc.Invoke(ctx, AdminService_RecountUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListUsage(ctx context.Context, in *ListUsageRequest, opts ...grpc.CallOption) (*ListUsageResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListUsageResponse)
@@ -2550,6 +2564,9 @@ type AdminServiceServer interface {
 	ListOperatorEvents(context.Context, *ListOperatorEventsRequest) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(context.Context, *GetUsageRequest) (*Usage, error)
+	// Counts again what the registries of a tenant hold, in small steps beside other work. Until it
+	// is done, `hosted` says `counting`, and its numbers are too low.
+	RecountUsage(context.Context, *RecountUsageRequest) (*Usage, error)
 	// Lists what a tenant used by the hour, day or month, the oldest first. The same as CSV is
 	// `GET /v1/tenants/{tenant}/usagePeriods:export`, and of all tenants, for the operator,
 	// `GET /v1/usagePeriods:export`.
@@ -3035,6 +3052,9 @@ func (UnimplementedAdminServiceServer) ListOperatorEvents(context.Context, *List
 }
 func (UnimplementedAdminServiceServer) GetUsage(context.Context, *GetUsageRequest) (*Usage, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
+func (UnimplementedAdminServiceServer) RecountUsage(context.Context, *RecountUsageRequest) (*Usage, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecountUsage not implemented")
 }
 func (UnimplementedAdminServiceServer) ListUsage(context.Context, *ListUsageRequest) (*ListUsageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUsage not implemented")
@@ -5705,6 +5725,24 @@ func _AdminService_GetUsage_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RecountUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecountUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RecountUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RecountUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RecountUsage(ctx, req.(*RecountUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListUsageRequest)
 	if err := dec(in); err != nil {
@@ -6629,6 +6667,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUsage",
 			Handler:    _AdminService_GetUsage_Handler,
+		},
+		{
+			MethodName: "RecountUsage",
+			Handler:    _AdminService_RecountUsage_Handler,
 		},
 		{
 			MethodName: "ListUsage",

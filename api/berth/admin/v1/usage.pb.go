@@ -72,7 +72,7 @@ func (x UsagePeriod_Granularity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UsagePeriod_Granularity.Descriptor instead.
 func (UsagePeriod_Granularity) EnumDescriptor() ([]byte, []int) {
-	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{2, 0}
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{3, 0}
 }
 
 // Usage is the storage of a tenant. All fields are output only.
@@ -244,6 +244,51 @@ func (x *GetUsageRequest) GetName() string {
 	return ""
 }
 
+type RecountUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/usage`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecountUsageRequest) Reset() {
+	*x = RecountUsageRequest{}
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecountUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecountUsageRequest) ProtoMessage() {}
+
+func (x *RecountUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecountUsageRequest.ProtoReflect.Descriptor instead.
+func (*RecountUsageRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RecountUsageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // What a tenant used in an hour, a day or a month, in UTC. All fields are output only. A day
 // and a month are the sums of their hours, and hours are kept for 13 months. An hour in which
 // nothing was counted has no period.
@@ -295,7 +340,7 @@ type UsagePeriod struct {
 
 func (x *UsagePeriod) Reset() {
 	*x = UsagePeriod{}
-	mi := &file_berth_admin_v1_usage_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +352,7 @@ func (x *UsagePeriod) String() string {
 func (*UsagePeriod) ProtoMessage() {}
 
 func (x *UsagePeriod) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_usage_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +365,7 @@ func (x *UsagePeriod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsagePeriod.ProtoReflect.Descriptor instead.
 func (*UsagePeriod) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{2}
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *UsagePeriod) GetTenant() string {
@@ -449,7 +494,7 @@ type ListUsageRequest struct {
 
 func (x *ListUsageRequest) Reset() {
 	*x = ListUsageRequest{}
-	mi := &file_berth_admin_v1_usage_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +506,7 @@ func (x *ListUsageRequest) String() string {
 func (*ListUsageRequest) ProtoMessage() {}
 
 func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_usage_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +519,7 @@ func (x *ListUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsageRequest.ProtoReflect.Descriptor instead.
 func (*ListUsageRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{3}
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListUsageRequest) GetParent() string {
@@ -531,7 +576,7 @@ type ListUsageResponse struct {
 
 func (x *ListUsageResponse) Reset() {
 	*x = ListUsageResponse{}
-	mi := &file_berth_admin_v1_usage_proto_msgTypes[4]
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +588,7 @@ func (x *ListUsageResponse) String() string {
 func (*ListUsageResponse) ProtoMessage() {}
 
 func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_usage_proto_msgTypes[4]
+	mi := &file_berth_admin_v1_usage_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +601,7 @@ func (x *ListUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsageResponse.ProtoReflect.Descriptor instead.
 func (*ListUsageResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{4}
+	return file_berth_admin_v1_usage_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListUsageResponse) GetPeriods() []*UsagePeriod {
@@ -592,6 +637,8 @@ const file_berth_admin_v1_usage_proto_rawDesc = "" +
 	"\n" +
 	"limit_tags\x18\t \x01(\x03R\tlimitTags\"%\n" +
 	"\x0fGetUsageRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\")\n" +
+	"\x13RecountUsageRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\xa7\x05\n" +
 	"\vUsagePeriod\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1d\n" +
@@ -643,25 +690,26 @@ func file_berth_admin_v1_usage_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_berth_admin_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_berth_admin_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_berth_admin_v1_usage_proto_goTypes = []any{
 	(UsagePeriod_Granularity)(0),  // 0: berth.admin.v1.UsagePeriod.Granularity
 	(*Usage)(nil),                 // 1: berth.admin.v1.Usage
 	(*GetUsageRequest)(nil),       // 2: berth.admin.v1.GetUsageRequest
-	(*UsagePeriod)(nil),           // 3: berth.admin.v1.UsagePeriod
-	(*ListUsageRequest)(nil),      // 4: berth.admin.v1.ListUsageRequest
-	(*ListUsageResponse)(nil),     // 5: berth.admin.v1.ListUsageResponse
-	(*HostedContent)(nil),         // 6: berth.admin.v1.HostedContent
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*RecountUsageRequest)(nil),   // 3: berth.admin.v1.RecountUsageRequest
+	(*UsagePeriod)(nil),           // 4: berth.admin.v1.UsagePeriod
+	(*ListUsageRequest)(nil),      // 5: berth.admin.v1.ListUsageRequest
+	(*ListUsageResponse)(nil),     // 6: berth.admin.v1.ListUsageResponse
+	(*HostedContent)(nil),         // 7: berth.admin.v1.HostedContent
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_usage_proto_depIdxs = []int32{
-	6, // 0: berth.admin.v1.Usage.hosted:type_name -> berth.admin.v1.HostedContent
-	7, // 1: berth.admin.v1.UsagePeriod.start_time:type_name -> google.protobuf.Timestamp
-	7, // 2: berth.admin.v1.UsagePeriod.end_time:type_name -> google.protobuf.Timestamp
-	7, // 3: berth.admin.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	7, // 4: berth.admin.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	7, // 0: berth.admin.v1.Usage.hosted:type_name -> berth.admin.v1.HostedContent
+	8, // 1: berth.admin.v1.UsagePeriod.start_time:type_name -> google.protobuf.Timestamp
+	8, // 2: berth.admin.v1.UsagePeriod.end_time:type_name -> google.protobuf.Timestamp
+	8, // 3: berth.admin.v1.ListUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	8, // 4: berth.admin.v1.ListUsageRequest.end_time:type_name -> google.protobuf.Timestamp
 	0, // 5: berth.admin.v1.ListUsageRequest.granularity:type_name -> berth.admin.v1.UsagePeriod.Granularity
-	3, // 6: berth.admin.v1.ListUsageResponse.periods:type_name -> berth.admin.v1.UsagePeriod
+	4, // 6: berth.admin.v1.ListUsageResponse.periods:type_name -> berth.admin.v1.UsagePeriod
 	7, // [7:7] is the sub-list for method output_type
 	7, // [7:7] is the sub-list for method input_type
 	7, // [7:7] is the sub-list for extension type_name
@@ -681,7 +729,7 @@ func file_berth_admin_v1_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_usage_proto_rawDesc), len(file_berth_admin_v1_usage_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
