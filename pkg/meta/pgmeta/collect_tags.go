@@ -22,7 +22,8 @@ DELETE FROM tags g
                  WHERE t.tenant_id = wanted.tenant_id AND t.repo_id = wanted.repo_id AND t.name = wanted.name AND t.manifest IS NULL
                 OFFSET 0
                    FOR UPDATE SKIP LOCKED) AS due) AS locked
- WHERE g.tenant_id = locked.tenant_id AND g.repo_id = locked.repo_id AND g.name = locked.name`
+ WHERE g.tenant_id = locked.tenant_id AND g.repo_id = locked.repo_id AND g.name = locked.name
+RETURNING locked.tenant_id`
 
 // pageOfTags is how many tags are read, and dropped, at a time. Each that is dropped
 // changes the charge of its tenant.
@@ -68,12 +69,17 @@ func (s *Store) dropDeletedTags(ctx context.Context) (int, error) {
 		if len(due.names) == 0 {
 			continue
 		}
-		var n int64
+		var tenants []int64
 		err = s.write(ctx, noTenant, func(t *tx) error {
-			t.queue(dropDeletedTags, due.tenants, due.repos, due.names).Exec(counted(&n))
+			tenants = nil
+			t.queue(dropDeletedTags, due.tenants, due.repos, due.names).Query(each(tenantInto(&tenants)))
+			if err := t.flush(); err != nil {
+				return err
+			}
+			t.queue(lockUsage, tenants)
 			return nil
 		})
-		dropped += int(n)
+		dropped += len(tenants)
 		if err != nil {
 			return dropped, err
 		}

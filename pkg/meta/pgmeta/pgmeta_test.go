@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -106,4 +107,14 @@ func connect(t testing.TB, url string) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = c.Close(context.Background()) })
 	return c
+}
+
+// awaitLock waits until a statement in the database waits for a lock; what says whose.
+func awaitLock(t testing.TB, s *Store, what string) {
+	t.Helper()
+	await.True(t, time.Minute, what, func() bool {
+		var waits bool
+		err := s.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits)
+		return err == nil && waits
+	})
 }

@@ -25,17 +25,17 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 		rows(purgeDeletions),
 		rows(purgeKept),
 		s.purgeUploads,
-		rows(purgeTags),
+		charging(purgeTags),
 		rows(purgeTagHistory),
-		rows(purgeCachedTags),
+		charging(purgeCachedTags),
 		rows(purgeReferences),
 		rows(purgeChildren),
-		rows(purgeManifests),
+		charging(purgeManifests),
 		rows(purgeTrashedBlobs),
-		rows(purgeTrash),
+		charging(purgeTrash),
 		(*tx).purgeLinks,
-		rows(purgeRepositories),
-		rows(purgeClaims),
+		charging(purgeRepositories),
+		charging(purgeClaims),
 		rows(purgeRegistries),
 		rows(purgeAccounts),
 		rows(purgeGroups),
@@ -292,6 +292,30 @@ func rows(query string) func(t *tx, limit int) (int, error) {
 	return func(t *tx, limit int) (int, error) {
 		n, err := t.exec(query, limit)
 		return int(n), err
+	}
+}
+
+// charging makes a step of a statement that deletes doomed rows for which tenants are charged. It
+// locks what they use in the order of the tenants: else COMMIT does, in that of the rows.
+func charging(query string) func(t *tx, limit int) (int, error) {
+	return func(t *tx, limit int) (int, error) {
+		var tenants []int64
+		t.queue(query+` RETURNING doomed.tenant_id`, limit).Query(each(tenantInto(&tenants)))
+		if err := t.flush(); err != nil || len(tenants) == 0 {
+			return 0, err
+		}
+		t.queue(lockUsage, tenants)
+		return len(tenants), nil
+	}
+}
+
+// tenantInto adds the ID that a row has.
+func tenantInto(tenants *[]int64) func(scan) error {
+	return func(scan scan) error {
+		var id int64
+		err := scan(&id)
+		*tenants = append(*tenants, id)
+		return err
 	}
 }
 

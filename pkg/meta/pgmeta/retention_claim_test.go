@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/retention"
 )
@@ -48,11 +47,7 @@ func TestW125_ARunThatIsClaimedDuringAChangeIsEnded(t *testing.T) {
 		defer close(changed)
 		policy("a")
 	}()
-	await.True(t, time.Minute, "the change waits", func() bool {
-		var waits bool
-		err := s.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits)
-		return err == nil && waits
-	})
+	awaitLock(t, s, "the change waits")
 	worker := uuid.New()
 	claimed, ok, err := s.ClaimRetention(t.Context(), worker, time.Hour)
 	if err != nil {

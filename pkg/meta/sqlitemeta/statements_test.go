@@ -161,6 +161,7 @@ var walks = map[string]string{
 	"deleteTenantPullRules":       "deletes them all",
 	"deleteTenantWebhooks":        "deletes them all",
 	"countPrefetches":             "has a LIMIT",
+	"deleteTenantPrefetchRuns":    "deletes them all",
 	"deleteTenantPrefetches":      "deletes them all",
 	"countRetentionPolicies":      "has a LIMIT",
 	"deleteTenantRetention":       "deletes them all",

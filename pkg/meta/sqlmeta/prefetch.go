@@ -34,7 +34,9 @@ VALUES ($1, $2, 0, false, false, 0, 0, 0, 0, '')`
 UPDATE prefetches SET upstream = $3, display_name = $4, disabled = $5, body = $6, version = version + 1, updated_at = berth_now()
  WHERE tenant_id = $1 AND slug = $2`
 
-	deletePrefetch = `DELETE FROM prefetches WHERE tenant_id = $1 AND slug = $2`
+	// The run is the first lock, as of its steps.
+	deletePrefetchRun = `DELETE FROM prefetch_runs WHERE tenant_id = $1 AND slug = $2`
+	deletePrefetch    = `DELETE FROM prefetches WHERE tenant_id = $1 AND slug = $2`
 
 	// A run of the prefetch ends.
 	schedulePrefetch = `
@@ -188,6 +190,9 @@ func beginPrefetchChange(t Tx, by meta.Cause, verb string, id tenant.ID, slug st
 func (s *Records) DeletePrefetch(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
 	return s.remove(ctx, by, id, func(t Tx) error {
 		if err := beginPrefetchChange(t, by, "prefetch.delete", id, slug, version); err != nil {
+			return err
+		}
+		if err := t.Queue(deletePrefetchRun, id, slug); err != nil {
 			return err
 		}
 		return t.Queue(deletePrefetch, id, slug)

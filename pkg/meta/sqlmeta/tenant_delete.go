@@ -26,7 +26,8 @@ UPDATE domains SET verified = false, was_verified = true, version = version + 1 
 	deleteTenantPullRules       = `DELETE FROM pull_rules WHERE tenant_id = $1`
 	deleteTenantWebhooks        = `DELETE FROM webhooks WHERE tenant_id = $1` // TrimDeliveries takes what waits for them
 	deleteTenantTagRules        = `DELETE FROM tag_rules WHERE tenant_id = $1`
-	deleteTenantPrefetches      = `DELETE FROM prefetches WHERE tenant_id = $1`         // with their runs and references
+	deleteTenantPrefetchRuns    = `DELETE FROM prefetch_runs WHERE tenant_id = $1`      // first, as their steps lock them
+	deleteTenantPrefetches      = `DELETE FROM prefetches WHERE tenant_id = $1`         // with their references
 	deleteTenantRetention       = `DELETE FROM retention_policies WHERE tenant_id = $1` // with their runs
 	deleteTenantPrincipalGroups = `DELETE FROM principal_groups WHERE tenant_id = $1`   // with their members
 	deleteTenantProviders       = `DELETE FROM identity_providers WHERE tenant_id = $1`
@@ -76,7 +77,7 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 // keys, and upstreams with their credentials.
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
-		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantTagRules, deleteTenantGates, deleteTenantPullRules, deleteTenantWebhooks, deleteTenantRetention, deleteTenantPrefetches, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
+		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantTagRules, deleteTenantGates, deleteTenantPullRules, deleteTenantWebhooks, deleteTenantRetention, deleteTenantPrefetchRuns, deleteTenantPrefetches, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
 		deleteTenantMirrorHosts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches, deleteMappedInTenant, deleteMadeInTenant,
 	} {
 		if err := t.Queue(statement, id); err != nil {
