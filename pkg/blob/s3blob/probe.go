@@ -28,7 +28,8 @@ func (s *Store) probe(ctx context.Context, a address, write bool) error {
 	if err != nil {
 		return fmt.Errorf("blobs: the %s cannot be written to: %w", a, err)
 	}
-	if _, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: aws.String(probeKey)}); err != nil {
+	_, err = s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: aws.String(probeKey)})
+	if err != nil && !isAbsent(err) { // another process that starts may have deleted it
 		return fmt.Errorf("blobs: nothing can be deleted from the %s: %w", a, err)
 	}
 	return nil

@@ -153,7 +153,8 @@ DELETE FROM kept_referrers d USING doomed
   SELECT g.tenant_id, g.repo_id, g.name FROM deleting r JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
    ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED
 )
-DELETE FROM tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name`
+DELETE FROM tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name
+RETURNING doomed.tenant_id`
 
 	purgeTagHistory = deletingRepositories + `, doomed AS (
   SELECT h.tenant_id, h.repo_id, h.name, h.version FROM deleting r JOIN tag_history h ON h.tenant_id = r.tenant_id AND h.repo_id = r.id
@@ -166,7 +167,8 @@ DELETE FROM tag_history h USING doomed
   SELECT g.tenant_id, g.repo_id, g.name FROM deleting r JOIN cache_tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
    ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED
 )
-DELETE FROM cache_tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name`
+DELETE FROM cache_tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name
+RETURNING doomed.tenant_id`
 
 	// They would go with their manifests, but one manifest has 10,000.
 	purgeReferences = deletingRepositories + `, doomed AS (
@@ -203,7 +205,8 @@ DELETE FROM manifest_children m USING doomed
            ORDER BY m.digest LIMIT $1 FOR UPDATE SKIP LOCKED) AS held
    LIMIT $1
 )
-DELETE FROM manifests m USING doomed WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest`
+DELETE FROM manifests m USING doomed WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest
+RETURNING doomed.tenant_id`
 
 	lockBlobsToPurge = deletingRepositories + `
 SELECT rb.tenant_id, rb.repo_id, rb.digest
@@ -240,7 +243,8 @@ WITH doomed AS (
      AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = r.tenant_id AND rb.repo_id = r.id)
    ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE SKIP LOCKED
 )
-DELETE FROM repositories r USING doomed WHERE r.tenant_id = doomed.tenant_id AND r.id = doomed.id`
+DELETE FROM repositories r USING doomed WHERE r.tenant_id = doomed.tenant_id AND r.id = doomed.id
+RETURNING doomed.tenant_id`
 
 	purgeClaims = `
 WITH doomed AS (
@@ -248,7 +252,8 @@ WITH doomed AS (
    WHERE g.state = 'deleting' AND g.expire_at IS NULL ORDER BY c.tenant_id, c.registry_id, c.name LIMIT $1 FOR UPDATE OF c SKIP LOCKED
 )
 DELETE FROM name_claims c USING doomed
- WHERE c.tenant_id = doomed.tenant_id AND c.registry_id = doomed.registry_id AND c.name = doomed.name`
+ WHERE c.tenant_id = doomed.tenant_id AND c.registry_id = doomed.registry_id AND c.name = doomed.name
+RETURNING doomed.tenant_id`
 
 	purgeRegistries = `
 WITH doomed AS (
@@ -295,12 +300,13 @@ func rows(query string) func(t *tx, limit int) (int, error) {
 	}
 }
 
-// charging makes a step of a statement that deletes doomed rows for which tenants are charged. It
-// locks what they use in the order of the tenants: else COMMIT does, in that of the rows.
+// charging makes a step of a statement that deletes rows for which tenants are charged, and
+// returns these tenants. It locks what they use in the order of the tenants: else COMMIT does,
+// in that of the rows.
 func charging(query string) func(t *tx, limit int) (int, error) {
 	return func(t *tx, limit int) (int, error) {
 		var tenants []int64
-		t.queue(query+` RETURNING doomed.tenant_id`, limit).Query(each(tenantInto(&tenants)))
+		t.queue(query, limit).Query(each(tenantInto(&tenants)))
 		if err := t.flush(); err != nil || len(tenants) == 0 {
 			return 0, err
 		}

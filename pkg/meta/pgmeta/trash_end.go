@@ -101,5 +101,6 @@ DELETE FROM trashed_blobs m USING doomed
            ORDER BY m.digest LIMIT $1 FOR UPDATE SKIP LOCKED) AS held
    LIMIT $1
 )
-DELETE FROM trashed_manifests m USING doomed WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest`
+DELETE FROM trashed_manifests m USING doomed WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest
+RETURNING doomed.tenant_id`
 )
