@@ -123,11 +123,13 @@ func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
 	}
 	var kept links
 	err = s.write(ctx, noTenant, func(t *tx) error {
+		kept = links{}
 		t.queue(keepListed, limit-removed).Query(each(kept.read()))
 		if err := t.flush(); err != nil {
 			return err
 		}
 		t.queue(leaveTrashOfListed, kept.tenants, kept.repos, kept.digests)
+		t.queue(lockUsage, kept.tenants)
 		return nil
 	})
 	return removed + kept.len(), err

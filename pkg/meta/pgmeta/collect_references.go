@@ -27,7 +27,8 @@ WITH locked AS MATERIALIZED (
 UPDATE manifests m SET refs =
        (SELECT count(*) FROM manifest_blobs mb WHERE mb.tenant_id = m.tenant_id AND mb.repo_id = m.repo_id AND mb.manifest = m.digest)
      + (SELECT count(*) FROM manifest_children c WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.parent = m.digest)
-  FROM locked WHERE m.tenant_id = locked.tenant_id AND m.repo_id = locked.repo_id AND m.digest = locked.digest`
+  FROM locked WHERE m.tenant_id = locked.tenant_id AND m.repo_id = locked.repo_id AND m.digest = locked.digest
+RETURNING m.tenant_id`
 
 // pageOfManifests is how many manifests are read, and changed, at a time.
 const pageOfManifests = 200
@@ -70,12 +71,13 @@ func (s *Store) settleReferences(ctx context.Context) (int, error) {
 		if due.len() == 0 {
 			continue
 		}
-		var n int64
+		var n int
 		err = s.write(ctx, noTenant, func(t *tx) error {
-			t.queue(countReferences, due.tenants, due.repos, due.digests).Exec(counted(&n))
-			return nil
+			var err error
+			n, err = t.charge(countReferences, due.tenants, due.repos, due.digests)
+			return err
 		})
-		references += int(n)
+		references += n
 		if err != nil {
 			return references, err
 		}

@@ -69,17 +69,13 @@ func (s *Store) dropDeletedTags(ctx context.Context) (int, error) {
 		if len(due.names) == 0 {
 			continue
 		}
-		var tenants []int64
+		var n int
 		err = s.write(ctx, noTenant, func(t *tx) error {
-			tenants = nil
-			t.queue(dropDeletedTags, due.tenants, due.repos, due.names).Query(each(tenantInto(&tenants)))
-			if err := t.flush(); err != nil {
-				return err
-			}
-			t.queue(lockUsage, tenants)
-			return nil
+			var err error
+			n, err = t.charge(dropDeletedTags, due.tenants, due.repos, due.names)
+			return err
 		})
-		dropped += len(tenants)
+		dropped += n
 		if err != nil {
 			return dropped, err
 		}

@@ -300,29 +300,26 @@ func rows(query string) func(t *tx, limit int) (int, error) {
 	}
 }
 
-// charging makes a step of a statement that deletes rows for which tenants are charged, and
-// returns these tenants. It locks what they use in the order of the tenants: else COMMIT does,
-// in that of the rows.
+// charging makes a step of a statement as charge takes it.
 func charging(query string) func(t *tx, limit int) (int, error) {
-	return func(t *tx, limit int) (int, error) {
-		var tenants []int64
-		t.queue(query, limit).Query(each(tenantInto(&tenants)))
-		if err := t.flush(); err != nil || len(tenants) == 0 {
-			return 0, err
-		}
-		t.queue(lockUsage, tenants)
-		return len(tenants), nil
-	}
+	return func(t *tx, limit int) (int, error) { return t.charge(query, limit) }
 }
 
-// tenantInto adds the ID that a row has.
-func tenantInto(tenants *[]int64) func(scan) error {
-	return func(scan scan) error {
+// charge runs a statement that changes what tenants are charged for, and returns the tenant of
+// each row. It locks what they use in the order of the tenants: else COMMIT does, in that of the rows.
+func (t *tx) charge(query string, args ...any) (int, error) {
+	var tenants []int64
+	t.queue(query, args...).Query(each(func(scan scan) error {
 		var id int64
 		err := scan(&id)
-		*tenants = append(*tenants, id)
+		tenants = append(tenants, id)
 		return err
+	}))
+	if err := t.flush(); err != nil || len(tenants) == 0 {
+		return 0, err
 	}
+	t.queue(lockUsage, tenants)
+	return len(tenants), nil
 }
 
 // purgeUploads deletes sessions and condemns what they staged.
