@@ -48,7 +48,7 @@ const stalledAt = 1117
 // holdsPart says whether a fetch has so many bytes of a blob on the disk.
 func holdsPart(t *testing.T) bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(os.TempDir(), "berth-inflight-*"))
+	files, err := filepath.Glob(filepath.Join(mortalTemp(t), "berth-inflight-*"))
 	if err != nil {
 		t.Fatal(err)
 	}

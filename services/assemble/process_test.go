@@ -2,11 +2,15 @@ package assemble_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -55,7 +59,7 @@ func startMortal(t *testing.T, c boot.Config) *mortal {
 	}
 	cmd := exec.Command(os.Args[0])
 	forTests := func(v string) bool { return strings.HasPrefix(v, "BERTH_") }
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), forTests), envNode+"=1", "BERTH_DATA_DIR=",
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), forTests), envNode+"=1", "TMPDIR="+mortalTemp(t), "BERTH_DATA_DIR=",
 		"BERTH_META="+c.Meta.Reveal(), "BERTH_BLOBS="+c.Blobs.Reveal(), "BERTH_REDIS="+c.Redis.Reveal(),
 		"BERTH_OPERATOR_TOKEN="+c.OperatorToken.Reveal(), "BERTH_INTERNAL_KEY="+c.InternalKey.Reveal(), "BERTH_SECRET_KEY="+c.SecretKey.Reveal(),
 		"BERTH_INTERNAL_URL=http://"+addrs["INTERNAL"], "BERTH_UPSTREAM_ALLOW=127.0.0.0/8")
@@ -79,4 +83,22 @@ func startMortal(t *testing.T, c boot.Config) *mortal {
 func (m *mortal) world(t *testing.T) *world {
 	t.Helper()
 	return &world{data: m.data, client: clientOf(t, m.data)}
+}
+
+// mortalTemp is the directory of temporary files of all processes of a test, where no other
+// test's process finds what they leave of fetches. It goes after the last of them.
+func mortalTemp(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("berth-mortal-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")))
+	switch err := os.Mkdir(dir, 0o700); {
+	case err == nil:
+		t.Cleanup(func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	case !errors.Is(err, fs.ErrExist):
+		t.Fatal(err)
+	}
+	return dir
 }
