@@ -74,6 +74,34 @@ func TestW230_WhatWasSpentIsOwed(t *testing.T) {
 	}
 }
 
+// processes are three that tell one another what they use of one key.
+type processes struct {
+	rates []*Rates
+	total int64
+}
+
+func newProcesses(clock *time.Time) *processes {
+	p := &processes{}
+	for range 3 {
+		r := NewRates()
+		r.now = func() time.Time { return *clock }
+		r.Untold(0)
+		r.SetMembers(3)
+		p.rates = append(p.rates, r)
+	}
+	return p
+}
+
+// exchange is one of limit/redislimit.
+func (p *processes) exchange() {
+	for _, r := range p.rates {
+		for _, u := range r.Untold(10) {
+			p.total += u.N
+			r.Told(u, p.total)
+		}
+	}
+}
+
 // Processes that tell one another hold a key to its rate together, whichever of them is
 // asked and when, and none of them refuses a key that is within it everywhere.
 func TestW231_ProcessesShareARate(t *testing.T) {
@@ -81,18 +109,13 @@ func TestW231_ProcessesShareARate(t *testing.T) {
 		const rate, steps = 50, 400
 		const step = 50 * time.Millisecond // four of them to an exchange
 		clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		nodes := make([]*Rates, 3)
-		for i := range nodes {
-			nodes[i] = NewRates()
-			nodes[i].now = func() time.Time { return clock }
-			nodes[i].Untold(0)
-		}
+		nodes := newProcesses(&clock)
 		ask := rapid.SampledFrom([]int{1, 2, 30}).Draw(t, "asked a step") // 20 or 40 a second are within the rate
-		var total, let, refused int64
+		var let, refused int64
 		for i := range steps {
 			at := rapid.IntRange(0, 2).Draw(t, "node")
 			for range ask {
-				if nodes[at].Take(acme, rate, 1) == 0 {
+				if nodes.rates[at].Take(acme, rate, 1) == 0 {
 					let++
 				} else {
 					refused++
@@ -102,12 +125,7 @@ func TestW231_ProcessesShareARate(t *testing.T) {
 			if i%4 != 3 {
 				continue
 			}
-			for _, n := range nodes {
-				for _, u := range n.Untold(10) {
-					total += u.N
-					n.Told(u, total)
-				}
-			}
+			nodes.exchange()
 		}
 		took := step * steps
 		// Each process may first let through what it had saved, and between exchanges what came.
@@ -128,19 +146,12 @@ func TestW231_ProcessesShareARate(t *testing.T) {
 func TestW231_ProcessesLetThroughEvenly(t *testing.T) {
 	const rate, perTick = 100, 20
 	clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	nodes := make([]*Rates, 3)
-	for i := range nodes {
-		nodes[i] = NewRates()
-		nodes[i].now = func() time.Time { return clock }
-		nodes[i].Untold(0)
-		nodes[i].SetMembers(3)
-	}
-	var total int64
+	nodes := newProcesses(&clock)
 	for tick := range 100 {
 		let := 0
 		for range 200 {
 			clock = clock.Add(time.Millisecond)
-			for _, n := range nodes {
+			for _, n := range nodes.rates {
 				if n.Take(acme, rate, 1) == 0 {
 					let++
 				}
@@ -149,12 +160,7 @@ func TestW231_ProcessesLetThroughEvenly(t *testing.T) {
 		if tick > 25 && (let < perTick*3/4 || let > perTick*5/4) { // by then, what was saved is used up, and was paid back
 			t.Errorf("at tick %d: %d of %d", tick, let, perTick)
 		}
-		for _, n := range nodes {
-			for _, u := range n.Untold(10) {
-				total += u.N
-				n.Told(u, total)
-			}
-		}
+		nodes.exchange()
 	}
 }
 
